@@ -1,0 +1,177 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watching what the load balancer counts for a colour, until a verdict. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+from collections import deque
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+
+from .._errors import BlueGreenError, InvalidError
+from .._wait import Clock
+
+KEPT_SAMPLES = 600
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Past which a colour is bad. Shares in percent, times in milliseconds; None is not judged."""
+
+    max_error_share: float | None
+    max_latency_ms: float | None
+    min_requests: int
+    """Fewer requests than this prove nothing, in either direction."""
+
+    def __post_init__(self) -> None:
+        if self.max_error_share is not None and not 0 <= self.max_error_share <= 100:
+            raise InvalidError(f"max_error_share is {self.max_error_share:g}", "a percentage from 0 to 100")
+        if self.min_requests < 1:
+            raise InvalidError(f"min_requests is {self.min_requests}", "1 or more")
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a colour was sent and answered since the load balancer started."""
+
+    requests: int
+    errors: int
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look at one colour, counted from the look before."""
+
+    at: str
+    requests: int
+    errors: int
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """pass, fail, inconclusive (looked, cannot tell yet) or blind (could not look)."""
+
+    verdict: str
+    reason: str
+    requests: int = 0
+    errors: int = 0
+    latency_ms: float | None = None
+    blind_looks: int = 0
+    samples: tuple[Sample, ...] = ()
+
+    def as_result(self) -> dict[str, t.Any]:
+        share = round(100 * self.errors / self.requests, 3) if self.requests else None
+        return {**asdict(self), "error_share": share, "samples": [asdict(sample) for sample in self.samples]}
+
+
+class _Window:
+    """The looks of the last ``seconds``, as counts since the first of them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._counts: deque[tuple[float, Count]] = deque()
+
+    def add(self, now: float, count: Count) -> Count:
+        """What was counted within the window; a counter that went back was reset, and begins anew."""
+        if self._counts and count.requests < self._counts[-1][1].requests:
+            self._counts.clear()
+        self._counts.append((now, count))
+        while len(self._counts) > 2 and now - self._counts[1][0] >= self._seconds:
+            self._counts.popleft()
+        return _since(self._counts[0][1], count)
+
+
+def watch(
+    look: t.Callable[[], Count],
+    limits: Limits,
+    *,
+    duration: float,
+    interval: float,
+    window: float,
+    clock: Clock = Clock(),
+) -> Verdict:
+    """Look every ``interval`` seconds for ``duration`` seconds; ends early when a limit is passed.
+
+    Limits are judged over the last ``window`` seconds, so that trouble that starts late is seen as soon as
+    trouble that is there from the beginning.
+    """
+    if interval <= 0 or duration < 0 or window <= 0:
+        raise InvalidError("a time to watch is not positive", "duration, interval and window above 0 seconds")
+    seen, totals, samples = _Window(window), _Window(float("inf")), []
+    blind, reason, last = 0, "", None
+    whole = Count(0, 0, 0.0)
+    deadline = clock.now() + duration
+    while True:
+        try:
+            count = look()
+        except BlueGreenError as error:
+            blind, reason, count = blind + 1, error.message, None
+        if count is not None:
+            recent, whole = seen.add(clock.now(), count), totals.add(clock.now(), count)
+            step = (
+                _since(last, count)
+                if last and last.requests <= count.requests
+                else Count(0, 0, count.latency_ms)
+            )
+            samples.append(Sample(_now(), step.requests, step.errors, round(count.latency_ms, 1)))
+            last = count
+            bad = _past(recent, limits)
+            if bad:
+                return _verdict("fail", bad, whole, blind, samples)
+        left = deadline - clock.now()
+        if left <= 0:
+            break
+        clock.sleep(min(interval, left))
+    if blind and blind >= len(samples):
+        return _verdict(
+            "blind",
+            f"{blind} of {blind + len(samples)} looks failed; the last: {reason}",
+            whole,
+            blind,
+            samples,
+        )
+    if whole.requests < limits.min_requests:
+        few = (
+            f"{whole.requests} requests in {duration:g} s, and fewer than {limits.min_requests} prove nothing"
+        )
+        return _verdict("inconclusive", few, whole, blind, samples)
+    return _verdict("pass", f"{whole.errors} of {whole.requests} answers were errors", whole, blind, samples)
+
+
+def _since(first: Count, count: Count) -> Count:
+    return Count(count.requests - first.requests, count.errors - first.errors, count.latency_ms)
+
+
+def _past(recent: Count, limits: Limits) -> str | None:
+    """Which limit the window is past, if it holds enough requests to tell."""
+    if recent.requests < limits.min_requests:
+        return None
+    share = 100 * recent.errors / recent.requests
+    if limits.max_error_share is not None and share > limits.max_error_share:
+        return (
+            f"{recent.errors} of {recent.requests} answers ({share:.1f} %) were errors, "
+            f"and at most {limits.max_error_share:g} % may be"
+        )
+    if limits.max_latency_ms is not None and recent.latency_ms > limits.max_latency_ms:
+        return f"answers take {recent.latency_ms:.0f} ms, and at most {limits.max_latency_ms:g} ms is allowed"
+    return None
+
+
+def _verdict(verdict: str, reason: str, whole: Count, blind: int, samples: list[Sample]) -> Verdict:
+    return Verdict(
+        verdict=verdict,
+        reason=reason,
+        requests=whole.requests,
+        errors=whole.errors,
+        latency_ms=round(whole.latency_ms, 1) if samples else None,
+        blind_looks=blind,
+        samples=tuple(samples[-KEPT_SAMPLES:]),
+    )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,131 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HAProxy's map file on disk, which a reload or restart reads. Private to this collection."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+import typing as t
+
+from .._errors import DeniedError, DriftError, MissingError, TimeLimitError
+
+
+class MapFile:
+    """A map file whose entries are changed whole: a reader sees the old file or the new one."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def get(self, key: str) -> str:
+        """The value of ``key``, which must stand in the file exactly once."""
+        values = [value for name, value in map(_entry, self._lines()) if name == key]
+        if not values:
+            raise MissingError(
+                f"the map file {self.path} has no entry {key!r}",
+                "one line that starts with it",
+                "Set the load balancer up with the role bluegreen.deploy.haproxy, or add the line",
+            )
+        if len(values) > 1:
+            raise DriftError(
+                f"the map file {self.path} has {len(values)} entries {key!r}",
+                "one",
+                "Remove all but the right one",
+            )
+        return values[0]
+
+    def set(self, key: str, value: str) -> None:
+        """Replace the value of ``key``, durably, before anybody can read it."""
+        lines = [f"{key} {value}\n" if _entry(line)[0] == key else line for line in self._lines()]
+        try:
+            self._replace("".join(lines))
+        except OSError as error:
+            raise DeniedError(
+                f"the map file {self.path} cannot be written: {error.strerror}",
+                "a directory that this user may write to, with room in it",
+                "A switch that is not on disk would be lost at the next reload, so nothing was changed",
+            ) from error
+
+    def check_writable(self) -> None:
+        directory = os.path.dirname(self.path)
+        if not os.access(directory, os.W_OK):
+            raise DeniedError(
+                f"the directory {directory} of the map file may not be written by this user",
+                "write access, since the file is replaced whole",
+                "Use become",
+            )
+
+    @contextlib.contextmanager
+    def locked(self, timeout: float) -> t.Iterator[None]:
+        """Keep other switches away from this file's directory while it is read and written."""
+        directory = os.open(os.path.dirname(self.path), os.O_RDONLY)
+        try:
+            _lock(directory, self.path, timeout)
+            yield
+        finally:
+            os.close(directory)
+
+    def _lines(self) -> list[str]:
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                return file.read().splitlines(keepends=True)
+        except FileNotFoundError as error:
+            raise MissingError(
+                f"there is no map file {self.path}",
+                "the file that HAProxy's map() names",
+                "Set map_file if it lies elsewhere, or persist to false if this host has none",
+            ) from error
+        except OSError as error:
+            raise DeniedError(
+                f"the map file {self.path} cannot be read: {error.strerror}", todo="Use become"
+            ) from error
+
+    def _replace(self, text: str) -> None:
+        directory = os.path.dirname(self.path)
+        there = os.stat(self.path)
+        handle, temporary = tempfile.mkstemp(prefix=".bluegreen-", dir=directory)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), there.st_mode & 0o7777)
+                if (there.st_uid, there.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(file.fileno(), there.st_uid, there.st_gid)
+                os.fsync(file.fileno())
+            os.rename(temporary, self.path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        _sync_directory(directory)
+
+
+def _entry(line: str) -> tuple[str, str]:
+    name, value = [*line.split(None, 1), "", ""][:2]
+    return ("", "") if name.startswith("#") else (name, value.strip())
+
+
+def _lock(directory: int, name: str, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise TimeLimitError(
+                    f"another switch has held the map file {name} for {timeout:g} s",
+                    "to be alone with it",
+                    "See which process on this host holds a lock on its directory",
+                ) from error
+            time.sleep(0.005)
+
+
+def _sync_directory(path: str) -> None:
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,53 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Name to provider. Literal imports: AnsiballZ ships only what it can read. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._errors import InvalidError
+from .haproxy import PROVIDER as HAPROXY
+from .router import Provider
+from .split import colour_pair
+from .switch import Route
+
+PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (HAPROXY,)}
+
+ROUTES_SPEC: dict[str, t.Any] = {
+    "routes": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "provider": {"type": "str", "required": True, "choices": list(PROVIDERS)},
+            **{provider.name: provider.spec for provider in PROVIDERS.values()},
+        },
+        "required_if": [("provider", provider, (provider,)) for provider in PROVIDERS],
+    },
+    "colours": {"type": "list", "elements": "str", "default": ["blue", "green"]},
+}
+"""The argument spec that every module about routes shares; documented in doc_fragments/routes.py."""
+
+
+def build_routes(params: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], list[Route]]:
+    """The two colours and the routes of a module's parameters; contacts nobody."""
+    colours = colour_pair(params["colours"])
+    routes = [_build(colours, route) for route in params["routes"]]
+    names = [route.name for route in routes]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidError(f"two routes are named {twice[0]!r}", "a name of its own for each route")
+    if not routes:
+        raise InvalidError("there are no routes", "at least one")
+    return colours, routes
+
+
+def _build(colours: tuple[str, str], route: t.Mapping[str, t.Any]) -> Route:
+    try:
+        provider = PROVIDERS[route["provider"]]
+        return Route(route["name"], provider.build(colours, route[provider.name]))
+    except InvalidError as error:
+        raise error.of(f"route {route['name']}") from error

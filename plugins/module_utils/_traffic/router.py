@@ -1,0 +1,100 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the switch engine needs of a route, whatever its provider. Private to this collection."""
+
+from __future__ import annotations
+
+import abc
+import typing as t
+from dataclasses import dataclass
+
+from .split import Split
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a provider can do, declared, so that it is refused before anything is touched."""
+
+    finest_step: int
+    """The smallest share it can hold, in units of 0.01 %."""
+    sticky: bool
+    """A client that has seen a colour stays on it while the share grows."""
+    counts_connections: bool
+    """It knows how many requests and connections are in flight for each colour."""
+    survives_reload: bool
+    """The split is kept when the load balancer reloads or restarts."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the load balancer itself counts for one colour."""
+
+    members: int
+    ready: int
+    """Members that would be given a request now."""
+    in_flight: int
+    """Requests and connections open or queued now, long-lived ones included."""
+    requests: int
+    """Requests sent to the colour since the load balancer started."""
+    errors: int
+    """Answers with status 5xx since the load balancer started."""
+    latency_ms: float
+    """Mean response time of the latest requests (HAProxy: the last 1024), in milliseconds."""
+
+
+class Router(abc.ABC):
+    """One route. Knows its provider, not Ansible.
+
+    ``Split`` is what it reads and applies; planning, comparing, waiting and undoing belong to ``switch``.
+    Each method raises a ``BlueGreenError`` when it cannot do its work.
+    """
+
+    capabilities: t.ClassVar[Capabilities]
+
+    @abc.abstractmethod
+    def read(self) -> Split:
+        """The split that is in force now."""
+
+    @abc.abstractmethod
+    def drift(self) -> tuple[str, ...]:
+        """Places that should say the same and do not, a sentence each; nothing is guessed."""
+
+    @abc.abstractmethod
+    def check(self, wanted: Split) -> None:
+        """Refuse, having changed nothing, when this route cannot be written or cannot hold ``wanted``."""
+
+    @abc.abstractmethod
+    def apply(self, wanted: Split, expected: Split) -> None:
+        """Put ``wanted`` in force, in one atomic call where the provider has one.
+
+        Refuses with ``conflict``, and changes nothing, when the split in force is not ``expected``.
+        """
+
+    @abc.abstractmethod
+    def verify(self, wanted: Split) -> bool | None:
+        """Is ``wanted`` really in force? None: cannot tell."""
+
+    @abc.abstractmethod
+    def observe(self) -> dict[str, Activity] | None:
+        """What the load balancer counts for each colour. None: it does not count."""
+
+    @abc.abstractmethod
+    def long_lived(self) -> dict[str, int] | None:
+        """Open connections of each colour that no answer will end, such as WebSockets. None: cannot tell."""
+
+    def live(self) -> str | None:
+        """The colour that serves: the one a release started from while a canary is out. None: even shares."""
+        return self.read().leader
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A kind of route: the argument spec of its dict, and how to make its router from one.
+
+    ``build`` gets the two colours and the validated dict, and contacts nobody.
+    """
+
+    name: str
+    spec: dict[str, t.Any]
+    build: t.Callable[[tuple[str, str], t.Mapping[str, t.Any]], Router]

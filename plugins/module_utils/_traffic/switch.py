@@ -1,0 +1,266 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The switch: many routes, one decision. Knows no provider and no Ansible. Private to this collection.
+
+Read and check all routes, commit them side by side behind one barrier, verify each, and when anything
+goes wrong put back, in reverse order, those that were moved.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+
+from .._errors import (
+    BlueGreenError,
+    ConflictError,
+    DriftError,
+    NotReadyError,
+    NotVerifiedError,
+    UndoFailedError,
+    UnsupportedError,
+)
+from .._wait import Clock, until
+from .router import Router
+from .split import Split, percent
+
+T = t.TypeVar("T")
+
+BARRIER_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Route:
+    """A named place that decides which colour a request reaches."""
+
+    name: str
+    router: Router
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted of every route in one switch."""
+
+    wanted: Split
+    expect: Split | None = None
+    mend_drift: bool = False
+    force: bool = False
+    verify_timeout: float = 10.0
+    verify_interval: float = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found on one route, and what was done to it."""
+
+    name: str
+    before: Split
+    after: Split
+    changed: bool
+    verified: bool | None = None
+    committed_at: str | None = None
+    """When the provider acknowledged the change, ISO 8601 in UTC."""
+    took_ms: float | None = None
+    """From the start of the change to its acknowledgement."""
+    restored: bool | None = None
+    """After a failure: is the route as it was before? None where it was not touched."""
+    drift: tuple[str, ...] = ()
+    error: BlueGreenError | None = field(default=None, compare=False)
+
+    def as_result(self) -> dict[str, t.Any]:
+        return {
+            "name": self.name,
+            "before": self.before.percents(),
+            "after": self.after.percents(),
+            "changed": self.changed,
+            "verified": self.verified,
+            "committed_at": self.committed_at,
+            "took_ms": self.took_ms,
+            "restored": self.restored,
+            "drift": list(self.drift),
+            "error": self.error.message if self.error else None,
+        }
+
+
+def switch(
+    routes: t.Sequence[Route], order: Order, *, dry_run: bool = False, clock: Clock = Clock()
+) -> list[Outcome]:
+    """Move every route to ``order.wanted``, or none.
+
+    Raises a ``BlueGreenError`` whose ``details["routes"]`` says for each route what was found, done and left.
+    """
+    found = prepare(routes, order)
+    if dry_run:
+        return found
+    to_do = [(route, outcome) for route, outcome in zip(routes, found) if outcome.changed]
+    moved = dict(zip((route.name for route, _plan in to_do), _commit(to_do, order, clock)))
+    outcomes = [moved.get(outcome.name, outcome) for outcome in found]
+    if any(outcome.error for outcome in outcomes):
+        raise _put_back(to_do, outcomes)
+    return outcomes
+
+
+def prepare(routes: t.Sequence[Route], order: Order) -> list[Outcome]:
+    """Read and check every route, changing nothing; the outcome is what a switch would then do."""
+    looked = side_by_side(lambda route: _plan(route, order), routes)
+    failed = [error for error in looked if isinstance(error, BlueGreenError)]
+    if failed:
+        raise _with_routes(failed[0], [o for o in looked if isinstance(o, Outcome)], len(failed))
+    return [t.cast(Outcome, outcome) for outcome in looked]
+
+
+def side_by_side(work: t.Callable[[Route], T], routes: t.Sequence[Route]) -> list[T | BlueGreenError]:
+    """Do the work for every route at once; an error of one is its result, named after the route."""
+
+    def one(route: Route) -> T | BlueGreenError:
+        try:
+            return work(route)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the other routes must hear of it
+            return _named(route, error)
+
+    with ThreadPoolExecutor(max_workers=max(1, len(routes))) as pool:
+        return list(pool.map(one, routes))
+
+
+def of_all(work: t.Callable[[Route], T], routes: t.Sequence[Route]) -> list[T]:
+    """The same, where one that fails fails all."""
+    answers = side_by_side(work, routes)
+    failed = [answer for answer in answers if isinstance(answer, BlueGreenError)]
+    if failed:
+        raise failed[0]
+    return [t.cast(T, answer) for answer in answers]
+
+
+def _plan(route: Route, order: Order) -> Outcome:
+    router = route.router
+    step = router.capabilities.finest_step
+    if order.wanted.first_share % step:
+        raise UnsupportedError(f"the split {order.wanted} is too fine", f"multiples of {percent(step)} %")
+    router.check(order.wanted)
+    before = router.read()
+    drift = router.drift()
+    moves = before != order.wanted
+    if drift and not order.mend_drift:
+        raise DriftError(
+            " and ".join(drift),
+            "one and the same answer everywhere",
+            "Put it right, or set on_drift to mend to go by what is in force now",
+        )
+    if moves and order.expect is not None and before != order.expect:
+        raise ConflictError(
+            f"the split is {before}",
+            f"{order.expect}",
+            "Somebody else moved the traffic: look at it before you move it again",
+        )
+    raised = order.wanted.raised_from(before)
+    if raised and not order.force:
+        _need_ready(router, raised)
+    return Outcome(route.name, before, order.wanted, changed=moves or bool(drift), drift=drift)
+
+
+def _need_ready(router: Router, colour: str) -> None:
+    seen = router.observe()
+    if seen is not None and seen[colour].ready < 1:
+        raise NotReadyError(
+            f"{colour} has {seen[colour].members} members and none is ready",
+            "at least one that the load balancer would send a request to",
+            f"Start {colour} and wait until its health checks pass",
+        )
+
+
+def _commit(to_do: t.Sequence[tuple[Route, Outcome]], order: Order, clock: Clock) -> list[Outcome]:
+    barrier = threading.Barrier(max(1, len(to_do)))
+    plans = {route.name: plan for route, plan in to_do}
+
+    def one(route: Route) -> Outcome:
+        plan = plans[route.name]
+        try:
+            barrier.wait(BARRIER_TIMEOUT)
+            began = time.monotonic()
+            route.router.apply(plan.after, plan.before)
+            took = (time.monotonic() - began) * 1000
+            plan = replace(plan, committed_at=_now(), took_ms=round(took, 3))
+            return replace(plan, verified=_verified(route.router, order, clock))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, what was moved must be put back
+            return replace(plan, error=_named(route, error))
+
+    return [t.cast(Outcome, outcome) for outcome in side_by_side(one, [route for route, _plan in to_do])]
+
+
+def _verified(router: Router, order: Order, clock: Clock) -> bool | None:
+    answer, done = until(
+        lambda: router.verify(order.wanted),
+        lambda seen: seen is not False,
+        timeout=order.verify_timeout,
+        interval=order.verify_interval,
+        clock=clock,
+    )
+    if not done:
+        raise NotVerifiedError(
+            f"after {order.verify_timeout:g} s the split is still {router.read()}",
+            f"{order.wanted}",
+            "Look for another program that writes to this load balancer",
+        )
+    return answer
+
+
+def _put_back(to_do: t.Sequence[tuple[Route, Outcome]], outcomes: t.Sequence[Outcome]) -> BlueGreenError:
+    """Undo in reverse order whatever was moved; returns the error that says what is left."""
+    cause = next(outcome.error for outcome in outcomes if outcome.error)
+    done = {outcome.name: outcome for outcome in outcomes}
+    stuck: list[str] = []
+    for route, _plan_ in reversed(to_do):
+        outcome = done[route.name]
+        if isinstance(outcome.error, ConflictError):
+            continue
+        try:
+            _restore(route.router, outcome)
+            done[route.name] = replace(outcome, after=outcome.before, changed=False, restored=True)
+        except Exception as error:  # noqa: BLE001 -- the next route must still be put back
+            stuck.append(_named(route, error).message)
+            done[route.name] = replace(outcome, restored=False, verified=None)
+    left = [done[outcome.name] for outcome in outcomes]
+    if stuck:
+        return _with_routes(
+            UndoFailedError(
+                f"{cause.message}. And putting it back failed: {'; '.join(stuck)}",
+                todo="Look at each route named here and put it back by hand",
+            ),
+            left,
+        )
+    return _with_routes(cause, left)
+
+
+def _restore(router: Router, outcome: Outcome) -> None:
+    now = router.read()
+    if now == outcome.before and not router.drift():
+        return
+    if outcome.committed_at is not None and now not in (outcome.before, outcome.after):
+        raise ConflictError(
+            f"the split is {now}", f"{outcome.after}, as it was left here", "Somebody else moved it"
+        )
+    router.apply(outcome.before, now)
+    if router.verify(outcome.before) is False:
+        raise NotVerifiedError(f"the split is {router.read()}", f"{outcome.before}")
+
+
+def _with_routes(error: BlueGreenError, outcomes: t.Sequence[Outcome], failed: int = 1) -> BlueGreenError:
+    error.details["routes"] = [outcome.as_result() for outcome in outcomes]
+    if failed > 1:
+        error.found = f"{error.found} (and {failed - 1} more routes failed)"
+    return error
+
+
+def _named(route: Route, error: BaseException) -> BlueGreenError:
+    if not isinstance(error, BlueGreenError):
+        error = BlueGreenError(f"{type(error).__name__}: {error}")
+    return error.of(f"route {route.name}")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")

@@ -1,0 +1,155 @@
+#!/usr/bin/python
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: analysis
+short_description: Watch a colour under live traffic, and give a verdict with its evidence
+version_added: 0.1.0
+description:
+  - Watches what the load balancer itself counts for a colour, its errors and response times.
+  - Ends at once when a limit is passed, with the verdict C(fail); the task then fails, with the code
+    C(threshold_exceeded).
+  - A load balancer that cannot be asked is C(blind), which is never C(fail).
+extends_documentation_fragment:
+  - bluegreen.deploy.routes
+  - ansible.builtin.action_common_attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  platform:
+    platforms: posix
+author:
+  - bluegreen.deploy contributors (@bluegreen-deploy)
+options:
+  colour:
+    description: The colour to judge.
+    type: str
+    required: true
+  duration:
+    description: Seconds to watch.
+    type: float
+    required: true
+  interval:
+    description: Seconds between two looks.
+    type: float
+    default: 1.0
+  window:
+    description: Seconds, back from each look, over which the limits are judged.
+    type: float
+    default: 30.0
+  max_error_share:
+    description: The largest share of answers with status 5xx, in percent.
+    type: float
+  max_latency_ms:
+    description: The longest mean response time, in milliseconds.
+    type: float
+  min_requests:
+    description: How many requests there must be within the window to judge at all.
+    type: int
+    default: 50
+"""
+
+EXAMPLES = r"""
+- name: Watch green for a minute
+  bluegreen.deploy.analysis:
+    routes: "{{ bluegreen_routes }}"
+    colour: green
+    duration: 60
+    max_error_share: 1
+"""
+
+RETURN = r"""
+verdict:
+  description: V(pass), V(fail), V(inconclusive) (too few requests to tell) or V(blind) (could not look).
+  returned: always
+  type: str
+  sample: pass
+reason:
+  description: Why, in one sentence.
+  returned: always
+  type: str
+  sample: 0 of 4711 answers were errors
+requests:
+  description: Requests seen while watching.
+  returned: always
+  type: int
+  sample: 4711
+errors:
+  description: Answers with status 5xx seen while watching.
+  returned: always
+  type: int
+  sample: 0
+error_share:
+  description: Their share in percent.
+  returned: always
+  type: float
+  sample: 0.0
+latency_ms:
+  description: Mean response time of the latest requests, as the load balancer counts it.
+  returned: always
+  type: float
+  sample: 3.0
+blind_looks:
+  description: How many looks failed.
+  returned: always
+  type: int
+  sample: 0
+samples:
+  description: The evidence, one entry for each look, counted from the look before. The last 600.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {at: "2026-11-23T03:00:00.123+00:00", requests: 512, errors: 0, latency_ms: 3.0}
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._analysis.counters import counts
+from ..module_utils._analysis.watch import Limits, watch
+from ..module_utils._errors import ThresholdError
+from ..module_utils._module import run_module
+from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
+from ..module_utils._traffic.split import known
+
+ARGUMENT_SPEC = {
+    **ROUTES_SPEC,
+    "colour": {"type": "str", "required": True},
+    "duration": {"type": "float", "required": True},
+    "interval": {"type": "float", "default": 1.0},
+    "window": {"type": "float", "default": 30.0},
+    "max_error_share": {"type": "float"},
+    "max_latency_ms": {"type": "float"},
+    "min_requests": {"type": "int", "default": 50},
+}
+
+
+def analyse(module: AnsibleModule) -> dict[str, t.Any]:
+    params = module.params
+    colours, routes = build_routes(params)
+    colour = known(colours, params["colour"])
+    result = watch(
+        lambda: counts(routes, colour),
+        Limits(params["max_error_share"], params["max_latency_ms"], params["min_requests"]),
+        duration=params["duration"],
+        interval=params["interval"],
+        window=params["window"],
+    ).as_result()
+    if result["verdict"] == "fail":
+        raise ThresholdError(f"{colour} is bad: {result['reason']}", todo="Send the traffic back", **result)
+    return {"changed": False, **result}
+
+
+def main() -> None:
+    run_module(analyse, argument_spec=ARGUMENT_SPEC)
+
+
+if __name__ == "__main__":
+    main()

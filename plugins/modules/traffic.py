@@ -1,0 +1,217 @@
+#!/usr/bin/python
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: traffic
+short_description: Move live traffic between two colours, all routes or none
+version_added: 0.1.0
+description:
+  - Moves one or many routes to a split of the traffic between two colours.
+  - All routes are read and checked first; then they are changed side by side, and verified.
+  - When anything fails, the routes that were moved are put back, and the result says for each route what
+    was found, done and left.
+  - Every change is compare-and-set. If somebody else moved the traffic meanwhile, nothing is changed.
+extends_documentation_fragment:
+  - bluegreen.deploy.routes
+  - ansible.builtin.action_common_attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    platforms: posix
+author:
+  - bluegreen.deploy contributors (@bluegreen-deploy)
+options:
+  to:
+    description: The colour to send all traffic to.
+    type: str
+  split:
+    description: The share of each colour in percent, by colour. One is enough; the other follows.
+    type: dict
+  expect:
+    description:
+      - The split that must be found on every route that is not there yet, written like O(split).
+      - By default, what was read at the start of the same call.
+    type: dict
+  on_drift:
+    description:
+      - What to do when the load balancer's own places contradict each other, such as a map file and the running
+        HAProxy.
+      - V(fail) changes nothing and says what was found. V(mend) goes by what is in force now.
+    type: str
+    choices: [fail, mend]
+    default: fail
+  force:
+    description: Send traffic to a colour even if the load balancer sees no member of it ready.
+    type: bool
+    default: false
+  verify:
+    description: How to wait until a change is really in force.
+    type: dict
+    default: {}
+    suboptions:
+      retries:
+        description: How often to look at most.
+        type: int
+        default: 100
+      timeout:
+        description: Seconds to look at most.
+        type: float
+        default: 10.0
+"""
+
+EXAMPLES = r"""
+- name: Send all traffic to green
+  bluegreen.deploy.traffic:
+    routes:
+      - name: lb1
+        provider: haproxy
+        haproxy:
+          socket: /run/haproxy/admin.sock
+          map: /etc/haproxy/bluegreen.map
+          key: shop
+    to: green
+
+- name: Send a tenth to green, if blue has everything now
+  bluegreen.deploy.traffic:
+    routes: "{{ bluegreen_routes }}"
+    split:
+      green: 10
+    expect:
+      blue: 100
+"""
+
+RETURN = r"""
+routes:
+  description: For each route, what was found and what was done. Returned on failure too, where it was read.
+  returned: always, unless no route could be read
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The route's name.
+      type: str
+    before:
+      description: The split that was found, in percent.
+      type: dict
+    after:
+      description: The split that is in force now, or in check mode would be.
+      type: dict
+    changed:
+      description: Whether the route was moved.
+      type: bool
+    verified:
+      description: Whether the split was read back. Null if the provider cannot tell, or nothing was done.
+      type: bool
+    committed_at:
+      description: When the load balancer acknowledged the change, ISO 8601 in UTC.
+      type: str
+    took_ms:
+      description: From the start of the change to its acknowledgement, in milliseconds.
+      type: float
+    restored:
+      description: After a failure, whether the route is as it was before. Null if it was not touched.
+      type: bool
+    drift:
+      description: Contradictions that were found, a sentence each.
+      type: list
+      elements: str
+    error:
+      description: What went wrong on this route.
+      type: str
+  sample:
+    - name: lb1
+      before: {blue: 100, green: 0}
+      after: {blue: 0, green: 100}
+      changed: true
+      verified: true
+      committed_at: "2026-11-23T03:00:00.123456+00:00"
+      took_ms: 0.871
+      restored: null
+      drift: []
+      error: null
+failure:
+  description: Why it failed, for a playbook to decide on.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: >-
+        One of V(invalid), V(unsupported), V(missing), V(unreachable), V(timeout), V(denied), V(conflict), V(drift),
+        V(not_ready), V(not_verified), V(undo_failed), V(failed).
+      type: str
+  sample:
+    code: conflict
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._errors import InvalidError
+from ..module_utils._module import run_module
+from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
+from ..module_utils._traffic.split import Split
+from ..module_utils._traffic.switch import Order, switch
+
+ARGUMENT_SPEC = {
+    **ROUTES_SPEC,
+    "to": {"type": "str"},
+    "split": {"type": "dict"},
+    "expect": {"type": "dict"},
+    "on_drift": {"type": "str", "choices": ["fail", "mend"], "default": "fail"},
+    "force": {"type": "bool", "default": False},
+    "verify": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "retries": {"type": "int", "default": 100},
+            "timeout": {"type": "float", "default": 10.0},
+        },
+    },
+}
+
+
+def order(params: dict[str, t.Any], colours: tuple[str, str]) -> Order:
+    verify = {"retries": 100, "timeout": 10.0, **params["verify"]}
+    if verify["retries"] < 1 or not 0 < verify["timeout"] < float("inf"):
+        raise InvalidError("verify has no time to look", "retries of 1 or more and a timeout above 0 seconds")
+    return Order(
+        wanted=Split.only(colours, params["to"]) if params["to"] else Split.parse(colours, params["split"]),
+        expect=Split.parse(colours, params["expect"]) if params["expect"] is not None else None,
+        mend_drift=params["on_drift"] == "mend",
+        force=params["force"],
+        verify_timeout=verify["timeout"],
+        verify_interval=verify["timeout"] / verify["retries"],
+    )
+
+
+def traffic(module: AnsibleModule) -> dict[str, t.Any]:
+    colours, routes = build_routes(module.params)
+    outcomes = switch(routes, order(module.params, colours), dry_run=module.check_mode)
+    return {
+        "changed": any(outcome.changed for outcome in outcomes),
+        "routes": [outcome.as_result() for outcome in outcomes],
+        "diff": {
+            "before": {outcome.name: outcome.before.percents() for outcome in outcomes},
+            "after": {outcome.name: outcome.after.percents() for outcome in outcomes},
+        },
+    }
+
+
+def main() -> None:
+    run_module(
+        traffic,
+        argument_spec=ARGUMENT_SPEC,
+        mutually_exclusive=[("to", "split")],
+        required_one_of=[("to", "split")],
+    )
+
+
+if __name__ == "__main__":
+    main()

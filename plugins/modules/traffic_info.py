@@ -1,0 +1,129 @@
+#!/usr/bin/python
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: traffic_info
+short_description: Show which colour serves, and how much each one is doing
+version_added: 0.1.0
+description:
+  - Reads the split, the members, the connections and the counters of each route. Changes nothing.
+  - Contradictions between the load balancer's own places are reported as drift, not guessed away.
+extends_documentation_fragment:
+  - bluegreen.deploy.routes
+  - ansible.builtin.action_common_attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  platform:
+    platforms: posix
+author:
+  - bluegreen.deploy contributors (@bluegreen-deploy)
+"""
+
+EXAMPLES = r"""
+- name: See where the traffic is
+  bluegreen.deploy.traffic_info:
+    routes:
+      - name: lb1
+        provider: haproxy
+        haproxy:
+          socket: /run/haproxy/admin.sock
+          map: /etc/haproxy/bluegreen.map
+          key: shop
+  register: now
+
+- name: Say it
+  ansible.builtin.debug:
+    msg: "{{ now.routes[0].live }} serves {{ now.routes[0].split }}"
+"""
+
+RETURN = r"""
+routes:
+  description: What each route holds now.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The route's name.
+      type: str
+    split:
+      description: The share of each colour, in percent.
+      type: dict
+    live:
+      description: The colour that serves; while a canary is out, the one the release started from.
+      type: str
+    drift:
+      description: Contradictions that were found, a sentence each.
+      type: list
+      elements: str
+    activity:
+      description:
+        - For each colour its members, those that are ready, the requests and connections in flight,
+          the requests and the answers with status 5xx since the load balancer started, the mean response time of
+          the latest requests in milliseconds, and the long-lived connections such as WebSockets.
+      type: dict
+  sample:
+    - name: lb1
+      split: {blue: 90, green: 10}
+      live: blue
+      drift: []
+      activity:
+        blue: {members: 2, ready: 2, in_flight: 7, requests: 81234, errors: 0, latency_ms: 3.0, long_lived: 4}
+        green: {members: 2, ready: 2, in_flight: 1, requests: 902, errors: 0, latency_ms: 3.0, long_lived: 0}
+live:
+  description: The colour that serves on every route; null where they do not agree.
+  returned: success
+  type: str
+  sample: blue
+"""
+
+import typing as t
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import run_module
+from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
+from ..module_utils._traffic.router import Router
+from ..module_utils._traffic.switch import Route, of_all
+
+
+def activity(router: Router) -> dict[str, t.Any] | None:
+    seen, long_lived = router.observe(), router.long_lived()
+    if seen is None:
+        return None
+    return {
+        colour: {**asdict(counted), "long_lived": long_lived[colour] if long_lived else None}
+        for colour, counted in seen.items()
+    }
+
+
+def describe(route: Route) -> dict[str, t.Any]:
+    return {
+        "name": route.name,
+        "split": route.router.read().percents(),
+        "live": route.router.live(),
+        "drift": list(route.router.drift()),
+        "activity": activity(route.router),
+    }
+
+
+def traffic_info(module: AnsibleModule) -> dict[str, t.Any]:
+    _colours, routes = build_routes(module.params)
+    seen = of_all(describe, routes)
+    live = {route["live"] for route in seen}
+    return {"changed": False, "routes": seen, "live": live.pop() if len(live) == 1 else None}
+
+
+def main() -> None:
+    run_module(traffic_info, argument_spec=ROUTES_SPEC)
+
+
+if __name__ == "__main__":
+    main()
