@@ -1,0 +1,34 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Third-party libraries: imported when they are first used, and named when they are not there.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import typing as t
+
+from ._errors import MissingError
+
+
+def require_jmespath() -> t.Any:
+    """The jmespath library; who has no JMESPath to work out never pays for it."""
+    try:
+        import jmespath  # noqa: PLC0415  only now
+    except ImportError as error:
+        raise _missing("jmespath") from error
+    return jmespath
+
+
+def _missing(library: str) -> MissingError:
+    host, interpreter = platform.node(), sys.executable
+    return MissingError(
+        f"the Python library {library} cannot be imported on {host} by {interpreter}",
+        todo=f"Install it there: {interpreter} -m pip install {library}",
+        library=library,
+        interpreter=interpreter,
+    )
