@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 COLOURS = ("blue", "green")
@@ -101,9 +101,11 @@ class Instance:
     def start(self, version: str, fail_share: float = 0.0) -> None:
         with (self.directory / f"{self.name}.log").open("ab") as log:
             subprocess.Popen(
-                [sys.executable, "-m", "demo.app", "--port", str(self.port), "--colour", self.colour]
-                + ["--version", version, "--instance", self.name, "--fail-share", str(fail_share)]
-                + ["--pid-file", str(self.pid_file)],
+                [
+                    *(sys.executable, "-m", "demo.app", "--port", str(self.port), "--colour", self.colour),
+                    *("--version", version, "--instance", self.name, "--fail-share", str(fail_share)),
+                    *("--pid-file", str(self.pid_file)),
+                ],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -126,7 +128,7 @@ def end(pid_file: Path, seconds: float) -> None:
     for what in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.kill(pid, what)
-            wait_until(lambda: _gone(pid), seconds, f"process {pid} ends")
+            wait_until(lambda: _gone(pid), seconds, f"process {pid} has ended")
         except ProcessLookupError:
             break
         except TimeoutError:
@@ -136,21 +138,20 @@ def end(pid_file: Path, seconds: float) -> None:
 
 
 def _gone(pid: int) -> bool:
+    """It has ended, whether or not whoever started it has taken notice."""
     with contextlib.suppress(ChildProcessError):
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
+        os.waitpid(pid, os.WNOHANG)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return True
-    return False
+    return state == "Z"
 
 
 class Rig:
     """Some load balancers, two colours, some instances each. A context manager: it stops what it started."""
 
-    def __init__(
-        self, directory: Path, load_balancers: int = 1, members: int = 2, **role_options: Any
-    ) -> None:
+    def __init__(self, directory: Path, load_balancers: int = 1, members: int = 2, **role_options: Any) -> None:
         self.directory = directory
         self.names = [f"lb{number + 1}" for number in range(load_balancers)]
         ports = free_ports(load_balancers + members * len(COLOURS))
@@ -163,7 +164,7 @@ class Rig:
         self.role_options = role_options
         self.inventory = directory / "inventory.json"
 
-    def __enter__(self) -> Rig:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -198,9 +199,7 @@ class Rig:
                 "children": {
                     "load_balancers": {"hosts": {name: self._load_balancer(name) for name in self.names}},
                     **{
-                        f"shop_{colour}": {
-                            "hosts": {i.name: {"bluegreen_url": i.url} for i in self.of(colour)}
-                        }
+                        f"shop_{colour}": {"hosts": {i.name: {"bluegreen_url": i.url} for i in self.of(colour)}}
                         for colour in COLOURS
                     },
                 },

@@ -148,11 +148,7 @@ class Demo:
             time.sleep(0.25)
 
     def _release(self, version: str, *, good: bool) -> Release:
-        kind = (
-            ""
-            if good
-            else f", which is healthy on its own health check and fails {FAIL_SHARE:.0%} of real requests"
-        )
+        kind = "" if good else f", which is healthy on its own health check and fails {FAIL_SHARE:.0%} of real requests"
         self.screen.title(f"Releasing {version}{kind}")
         began = time.time()
         code = self._play(
@@ -226,9 +222,7 @@ def _figures(releases: list[Release], records: list[measure.Record], head: dict[
     ends = [release.began for release in releases[1:]] + [float("inf")]
     full = [_full_switch(release, end) for release, end in zip(releases, ends, strict=True) if release.good]
     last_old = [measure.last_on(records, r.left, commanded, until) for r, commanded, _c, until in full]
-    mixed = [
-        measure.mixed_window_ms(records, r.left, r.to, commanded, until) for r, commanded, _c, until in full
-    ]
+    mixed = [measure.mixed_window_ms(records, r.left, r.to, commanded, until) for r, commanded, _c, until in full]
     bad = releases[-1]
     back = bad.moves()[-1]
     stale = sum(len(measure.stale(records, r.left, confirmed, until)) for r, _c, confirmed, until in full)

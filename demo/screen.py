@@ -97,9 +97,7 @@ class Screen:
         for name, block in (("blue", "█"), ("green", "░")):
             count = bar.count(block)
             bar = bar.replace(block * count, self._paint(name, block * count)) if count else bar
-        return f"  {buckets[0].start - start:5.0f} s {bar} {told}" + (
-            self._paint("bad", f"  !{bad}") if bad else ""
-        )
+        return f"  {buckets[0].start - start:5.0f} s {bar} {told}" + (self._paint("bad", f"  !{bad}") if bad else "")
 
     def _paint(self, name: str, text: str) -> str:
         return f"{PAINT[name]}{text}{PAINT['off']}" if self.coloured else text

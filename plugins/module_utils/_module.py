@@ -11,7 +11,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ._errors import BlueGreenError, InvalidError
 
-Result = t.Dict[str, t.Any]
+Result = dict[str, t.Any]
 
 
 class _Module(AnsibleModule):  # type: ignore[misc]

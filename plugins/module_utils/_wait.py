@@ -20,13 +20,16 @@ class Clock:
     sleep: t.Callable[[float], None] = time.sleep
 
 
+SYSTEM_CLOCK = Clock()
+
+
 def until(
     look: t.Callable[[], T],
     done: t.Callable[[T], bool],
     *,
     timeout: float,
     interval: float,
-    clock: Clock = Clock(),
+    clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[T, bool]:
     """Look until ``done`` says so or ``timeout`` seconds are over; at least one look.
 

@@ -24,7 +24,5 @@ def counts(routes: t.Sequence[Route], colour: str) -> Count:
 def _activity(route: Route, colour: str) -> Activity:
     seen = route.router.observe()
     if seen is None:
-        raise UnsupportedError(
-            "this provider does not count requests", "one that does", "Watch metrics of the app"
-        )
+        raise UnsupportedError("this provider does not count requests", "one that does", "Watch metrics of the app")
     return seen[colour]

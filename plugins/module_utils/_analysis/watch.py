@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 
 from .._errors import BlueGreenError, InvalidError
-from .._wait import Clock
+from .._wait import SYSTEM_CLOCK, Clock
 
 KEPT_SAMPLES = 600
 
@@ -92,7 +92,7 @@ def watch(
     duration: float,
     interval: float,
     window: float,
-    clock: Clock = Clock(),
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Verdict:
     """Look every ``interval`` seconds for ``duration`` seconds; ends early when a limit is passed.
 
@@ -112,11 +112,7 @@ def watch(
             blind, reason, count = blind + 1, error.message, None
         if count is not None:
             recent, whole = seen.add(clock.now(), count), totals.add(clock.now(), count)
-            step = (
-                _since(last, count)
-                if last and last.requests <= count.requests
-                else Count(0, 0, count.latency_ms)
-            )
+            step = _since(last, count) if last and last.requests <= count.requests else Count(0, 0, count.latency_ms)
             samples.append(Sample(_now(), step.requests, step.errors, round(count.latency_ms, 1)))
             last = count
             bad = _past(recent, limits)
@@ -135,9 +131,7 @@ def watch(
             samples,
         )
     if whole.requests < limits.min_requests:
-        few = (
-            f"{whole.requests} requests in {duration:g} s, and fewer than {limits.min_requests} prove nothing"
-        )
+        few = f"{whole.requests} requests in {duration:g} s, and fewer than {limits.min_requests} prove nothing"
         return _verdict("inconclusive", few, whole, blind, samples)
     return _verdict("pass", f"{whole.errors} of {whole.requests} answers were errors", whole, blind, samples)
 

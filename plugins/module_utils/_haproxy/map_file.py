@@ -12,14 +12,20 @@ import tempfile
 import time
 import typing as t
 
-from .._errors import DeniedError, DriftError, MissingError, TimeLimitError
+from .._errors import DeniedError, DriftError, InvalidError, MissingError, TimeLimitError
+
+_ANY_BYTES: dict[str, t.Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 class MapFile:
     """A map file whose entries are changed whole: a reader sees the old file or the new one."""
 
     def __init__(self, path: str) -> None:
+        if not os.path.isabs(path):
+            raise InvalidError(f"the map file {path!r} is no absolute path", "one such as /etc/haproxy/bluegreen.map")
         self.path = path
+        self._real = os.path.realpath(path)  # a link to the file stays one when the file is replaced
+        self._directory = os.path.dirname(self._real)
 
     def get(self, key: str) -> str:
         """The value of ``key``, which must stand in the file exactly once."""
@@ -51,18 +57,17 @@ class MapFile:
             ) from error
 
     def check_writable(self) -> None:
-        directory = os.path.dirname(self.path)
-        if not os.access(directory, os.W_OK):
+        if not os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
             raise DeniedError(
-                f"the directory {directory} of the map file may not be written by this user",
-                "write access, since the file is replaced whole",
+                f"the directory {self._directory} of the map file may not be written by this user",
+                "read and write access, since it is locked and the file replaced whole",
                 "Use become",
             )
 
     @contextlib.contextmanager
     def locked(self, timeout: float) -> t.Iterator[None]:
         """Keep other switches away from this file's directory while it is read and written."""
-        directory = os.open(os.path.dirname(self.path), os.O_RDONLY)
+        directory = os.open(self._directory, os.O_RDONLY)
         try:
             _lock(directory, self.path, timeout)
             yield
@@ -71,8 +76,8 @@ class MapFile:
 
     def _lines(self) -> list[str]:
         try:
-            with open(self.path, encoding="utf-8") as file:
-                return file.read().splitlines(keepends=True)
+            with open(self.path, newline="\n", **_ANY_BYTES) as file:
+                return file.readlines()
         except FileNotFoundError as error:
             raise MissingError(
                 f"there is no map file {self.path}",
@@ -85,22 +90,21 @@ class MapFile:
             ) from error
 
     def _replace(self, text: str) -> None:
-        directory = os.path.dirname(self.path)
-        there = os.stat(self.path)
-        handle, temporary = tempfile.mkstemp(prefix=".bluegreen-", dir=directory)
+        there = os.stat(self._real)
+        handle, temporary = tempfile.mkstemp(prefix=".bluegreen-", dir=self._directory)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", newline="\n", **_ANY_BYTES) as file:
                 file.write(text)
                 file.flush()
                 os.fchmod(file.fileno(), there.st_mode & 0o7777)
                 if (there.st_uid, there.st_gid) != (os.geteuid(), os.getegid()):
                     os.fchown(file.fileno(), there.st_uid, there.st_gid)
                 os.fsync(file.fileno())
-            os.rename(temporary, self.path)
+            os.rename(temporary, self._real)
         except BaseException:
             os.unlink(temporary)
             raise
-        _sync_directory(directory)
+        _sync_directory(self._directory)
 
 
 def _entry(line: str) -> tuple[str, str]:

@@ -64,29 +64,17 @@ class Pool:
     def statistics(self) -> tuple[list[Row], list[Row]]:
         """The rows of ``show stat``: of the servers, and of the backends."""
         rows = self._rows("show stat {} 6 -1", ",")
-        return [row for row in rows if row["type"] == SERVER_ROW], [
-            row for row in rows if row["type"] == BACKEND_ROW
-        ]
+        return [row for row in rows if row["type"] == SERVER_ROW], [row for row in rows if row["type"] == BACKEND_ROW]
 
     def long_lived(self) -> list[tuple[str, str]]:
         """Backend and server of each connection that no answer will end."""
         (answer,) = self._api.ask("show sess")
-        sessions = [
-            dict(_SESSION_WORD.findall(line)) for line in answer.splitlines() if line.startswith("0x")
-        ]
-        return [
-            (session.get("be", ""), session.get("srv", ""))
-            for session in sessions
-            if _only_passes_on(session)
-        ]
+        sessions = [dict(_SESSION_WORD.findall(line)) for line in answer.splitlines() if line.startswith("0x")]
+        return [(session.get("be", ""), session.get("srv", "")) for session in sessions if _only_passes_on(session)]
 
     def _rows(self, command: str, separator: str) -> list[Row]:
         answers = self._api.ask(*(command.format(backend) for backend in self.backends))
-        return [
-            row
-            for backend, answer in zip(self.backends, answers)
-            for row in _table(backend, answer, separator)
-        ]
+        return [row for backend, answer in zip(self.backends, answers) for row in _table(backend, answer, separator)]
 
 
 def activity(servers: t.Sequence[Row], counted: t.Sequence[Row], ready: tuple[str, ...]) -> Activity:

@@ -15,7 +15,7 @@ from .._errors import BlueGreenError, UnreachableError
 from .._wait import until
 from .runtime_api import RuntimeApi
 
-Run = t.Callable[[t.List[str]], t.Tuple[int, str, str]]
+Run = t.Callable[[list[str]], tuple[int, str, str]]
 
 _WORKER = re.compile(r"^(\d+)\s+worker\s+0\s", re.MULTILINE)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 import typing as t
 
 from .._errors import (
@@ -86,7 +87,9 @@ class RuntimeApi:
         except ConnectionError:
             pass  # it ended the session without a word, as some versions do
         except socket.timeout as error:
-            raise TimeLimitError(f"HAProxy at {self._name} did not answer {command!r} within {self._timeout:g} s") from error
+            raise TimeLimitError(
+                f"HAProxy at {self._name} did not answer {command!r} within {self._timeout:g} s"
+            ) from error
         finally:
             self.close()
         return words.decode(errors="replace")
@@ -129,7 +132,10 @@ class RuntimeApi:
         return self._socket
 
     def _answer(self, connection: socket.socket) -> str:
+        deadline = time.monotonic() + self._timeout  # for the whole answer: one that never ends is none
         while self._prompt not in self._pending:
+            if time.monotonic() > deadline:
+                raise socket.timeout
             received = connection.recv(1 << 16)
             if not received:
                 raise EOFError

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import asdict, dataclass
 
 from .._errors import TimeLimitError, UnsupportedError
-from .._wait import Clock, until
+from .._wait import SYSTEM_CLOCK, Clock, until
 from .switch import Route, of_all
 
 
@@ -34,7 +34,7 @@ def drain(
     allowed: int,
     timeout: float,
     interval: float,
-    clock: Clock = Clock(),
+    clock: Clock = SYSTEM_CLOCK,
 ) -> list[Left]:
     """Wait until each route has at most ``allowed`` in flight on the colour; returns what is left then.
 
@@ -53,9 +53,7 @@ def drain(
     )
     if not drained:
         busy = [one for one in left if work(one) > allowed]
-        what = "; ".join(
-            f"{o.route}: {o.requests} requests, {o.long_lived} long-lived connections" for o in busy
-        )
+        what = "; ".join(f"{o.route}: {o.requests} requests, {o.long_lived} long-lived connections" for o in busy)
         raise TimeLimitError(
             f"after {timeout:g} s {colour} still has in flight on {what}",
             f"at most {allowed} on each route",

@@ -35,9 +35,7 @@ HEAVIEST = 256
 class _HAProxy(Router):
     """What both ways share: one session, and one member for each server."""
 
-    def __init__(
-        self, colours: tuple[str, str], options: t.Mapping[str, t.Any], backends: t.Mapping[str, str]
-    ) -> None:
+    def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any], backends: t.Mapping[str, str]) -> None:
         self._colours = colours
         self._socket: str = options["socket"]
         self._timeout: float = options["timeout"]
@@ -96,9 +94,7 @@ class HAProxyMap(_HAProxy):
         if self._file:
             written = self._file.get(self._key)
             if written != running:
-                found.insert(
-                    0, f"the map file {self._file.path} says {written!r}, the running HAProxy {running!r}"
-                )
+                found.insert(0, f"the map file {self._file.path} says {written!r}, the running HAProxy {running!r}")
         return tuple(found)
 
     def check(self, wanted: Split) -> None:
@@ -119,9 +115,7 @@ class HAProxyMap(_HAProxy):
             if answer:
                 raise DeniedError(f"HAProxy answers {answer!r} to 'set map'", "no objection")
             if _value(read_back) != entry:
-                raise ConflictError(
-                    f"the map entry reads {_value(read_back)!r} after it was set", repr(entry)
-                )
+                raise ConflictError(f"the map entry reads {_value(read_back)!r} after it was set", repr(entry))
 
     def verify(self, wanted: Split) -> bool | None:
         return self.read() == wanted and not (self._file and self._file.get(self._key) != self._running())
@@ -158,12 +152,7 @@ class HAProxyMap(_HAProxy):
     def _split(self, entry: str) -> Split:
         active, candidate, share = [*entry.split(":"), "", "", ""][:3]
         colours = {active} if share == "0" else {active, candidate}
-        if (
-            entry.count(":") != 2
-            or not share.isdecimal()
-            or int(share) > WHOLE
-            or not colours <= {*self._colours}
-        ):
+        if entry.count(":") != 2 or not share.isdecimal() or int(share) > WHOLE or not colours <= {*self._colours}:
             raise DriftError(
                 f"the map entry {self._key!r} is {entry[:60]!r}",
                 f"active:candidate:share in 0.01 %, with the colours {' and '.join(self._colours)}",
@@ -222,9 +211,7 @@ class HAProxyServers(_HAProxy):
     def drift(self) -> tuple[str, ...]:
         if self._patterns or not 0 < self.read().first_share < WHOLE:
             return ()
-        return (
-            f"both {' and '.join(self._pool.backends)} take traffic, and the frontend's rules decide between them",
-        )
+        return (f"both {' and '.join(self._pool.backends)} take traffic, and the frontend's rules decide between them",)
 
     def check(self, wanted: Split) -> None:
         self._check_rights()
@@ -260,9 +247,7 @@ class HAProxyServers(_HAProxy):
 
     def observe(self) -> dict[str, Activity] | None:
         rows, _backends = self._pool.statistics()
-        mine = {
-            c: [row for row in rows if self._belongs(c, row["pxname"], row["svname"])] for c in self._colours
-        }
+        mine = {c: [row for row in rows if self._belongs(c, row["pxname"], row["svname"])] for c in self._colours}
         lowered = self._lower.upper()
         return {c: activity(mine[c], mine[c], ready=("UP", "no check", lowered)) for c in self._colours}
 
@@ -286,15 +271,13 @@ class HAProxyServers(_HAProxy):
         )
         if nearest > self.capabilities.finest_step / 2:
             raise UnsupportedError(
-                f"weights of 1 to {HEAVIEST} cannot hold the split {wanted} over {many[first]} and {many[second]} servers",
+                f"no weights from 1 to {HEAVIEST} hold {wanted} over {many[first]} and {many[second]} servers",
                 "a split that they can",
                 "Take a larger share, or use way: map",
             )
         return dict(zip(self._colours, weights))
 
-    def _set(
-        self, colour: str, wanted: Split, weights: t.Mapping[str, int], servers: t.Sequence[Server]
-    ) -> None:
+    def _set(self, colour: str, wanted: Split, weights: t.Mapping[str, int], servers: t.Sequence[Server]) -> None:
         """Raise or lower all servers of a colour, its weights first when it is raised."""
         if wanted.share(colour):
             weight = weights.get(colour, "100%")
@@ -333,9 +316,7 @@ def _pairs(wanted: Split, first: int, second: int) -> t.Iterator[tuple[int, int]
 def _patterns(colours: tuple[str, str], given: t.Mapping[str, str] | None) -> dict[str, re.Pattern[str]]:
     missing = [colour for colour in colours if not (given or {}).get(colour)]
     if missing or given is None:
-        raise InvalidError(
-            f"there is no pattern for the servers of {missing[0]}", "servers: a pattern for each colour"
-        )
+        raise InvalidError(f"there is no pattern for the servers of {missing[0]}", "servers: a pattern for each colour")
     try:
         return {colour: re.compile(given[colour]) for colour in colours}
     except re.error as error:

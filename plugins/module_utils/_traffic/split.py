@@ -26,16 +26,16 @@ def percent(units: int) -> int | float:
 def units(value: t.Any, of: str) -> int:
     """A percentage as a user writes it (10, 12.5, "0.01") in units of 0.01 %."""
     try:
-        exact = Decimal(str(value)) * 100 if not isinstance(value, bool) else Decimal("NaN")
+        exact = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
     except InvalidOperation:
         exact = Decimal("NaN")
     if not exact.is_finite():
         raise InvalidError(f"share of {of} is {value!r}", "a percentage such as 10 or 12.5")
-    if not 0 <= exact <= WHOLE:
+    if not 0 <= exact <= 100:
         raise InvalidError(f"share of {of} is {value} %", "a percentage from 0 to 100")
-    if exact != int(exact):
+    if exact != exact.quantize(Decimal("0.01")):
         raise InvalidError(f"share of {of} is {value} %", "a multiple of 0.01 %")
-    return int(exact)
+    return int(exact * 100)
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ class Split:
         given = {known(colours, colour): units(value, colour) for colour, value in shares.items()}
         if len(given) == 2 and sum(given.values()) != WHOLE:
             found = " + ".join(f"{colour} {percent(share)} %" for colour, share in given.items())
-            raise InvalidError(
-                f"the split is {found}, which adds up to {percent(sum(given.values()))} %", "100 %"
-            )
+            raise InvalidError(f"the split is {found}, which adds up to {percent(sum(given.values()))} %", "100 %")
         colour, share = next(iter(given.items()))
         return cls.only(colours, colour, share)
 

@@ -25,7 +25,7 @@ from .._errors import (
     UndoFailedError,
     UnsupportedError,
 )
-from .._wait import Clock, until
+from .._wait import SYSTEM_CLOCK, Clock, until
 from .router import Router
 from .split import Split, percent
 
@@ -88,7 +88,7 @@ class Outcome:
 
 
 def switch(
-    routes: t.Sequence[Route], order: Order, *, dry_run: bool = False, clock: Clock = Clock()
+    routes: t.Sequence[Route], order: Order, *, dry_run: bool = False, clock: Clock = SYSTEM_CLOCK
 ) -> list[Outcome]:
     """Move every route to ``order.wanted``, or none.
 
@@ -110,7 +110,8 @@ def prepare(routes: t.Sequence[Route], order: Order) -> list[Outcome]:
     looked = side_by_side(lambda route: _plan(route, order), routes)
     failed = [error for error in looked if isinstance(error, BlueGreenError)]
     if failed:
-        raise _with_routes(failed[0], [o for o in looked if isinstance(o, Outcome)], len(failed))
+        left = [replace(o, after=o.before, changed=False) for o in looked if isinstance(o, Outcome)]
+        raise _with_routes(failed[0], left, len(failed))
     return [t.cast(Outcome, outcome) for outcome in looked]
 
 
@@ -214,11 +215,12 @@ def _put_back(to_do: t.Sequence[tuple[Route, Outcome]], outcomes: t.Sequence[Out
     cause = next(outcome.error for outcome in outcomes if outcome.error)
     done = {outcome.name: outcome for outcome in outcomes}
     stuck: list[str] = []
-    for route, _plan_ in reversed(to_do):
+    for route, _planned in reversed(to_do):
         outcome = done[route.name]
-        if isinstance(outcome.error, ConflictError):
-            continue
         try:
+            if isinstance(outcome.error, ConflictError):  # nothing was changed, and what is there stays
+                done[route.name] = replace(outcome, after=route.router.read(), changed=False)
+                continue
             _restore(route.router, outcome)
             done[route.name] = replace(outcome, after=outcome.before, changed=False, restored=True)
         except Exception as error:  # noqa: BLE001 -- the next route must still be put back
@@ -241,9 +243,7 @@ def _restore(router: Router, outcome: Outcome) -> None:
     if now == outcome.before and not router.drift():
         return
     if outcome.committed_at is not None and now not in (outcome.before, outcome.after):
-        raise ConflictError(
-            f"the split is {now}", f"{outcome.after}, as it was left here", "Somebody else moved it"
-        )
+        raise ConflictError(f"the split is {now}", f"{outcome.after}, as it was left here", "Somebody else moved it")
     router.apply(outcome.before, now)
     if router.verify(outcome.before) is False:
         raise NotVerifiedError(f"the split is {router.read()}", f"{outcome.before}")
