@@ -277,24 +277,42 @@ def load_command(front: str, out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "demo.load", "--url", front, "--out", str(out), *more]
 
 
-def _redeploy(arguments: Sequence[str]) -> None:
-    """``python -m demo.rig --inventory I --colour C --version V``: what a deployment hook calls."""
-    parser = argparse.ArgumentParser(prog="python -m demo.rig", description=_redeploy.__doc__)
-    parser.add_argument("--inventory", type=Path, required=True)
-    parser.add_argument("--colour", choices=COLOURS, required=True)
-    parser.add_argument("--version", required=True)
-    parser.add_argument("--fail-share", type=float, default=0.0)
+def main(arguments: Sequence[str]) -> None:
+    """What a deployment hook and Molecule call."""
+    parser = argparse.ArgumentParser(prog="python -m demo.rig", description=main.__doc__)
+    parser.add_argument("--directory", type=Path, required=True)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start the instances of a new rig, with 1.0 on both colours")
+    commands.add_parser("down", help="stop everything that runs in the directory")
+    deploy = commands.add_parser("deploy", help="put a version on a colour")
+    deploy.add_argument("--colour", choices=COLOURS, required=True)
+    deploy.add_argument("--version", required=True)
+    deploy.add_argument("--fail-share", type=float, default=0.0)
     options = parser.parse_args(arguments)
-    for instance in _instances(options.inventory, options.colour):
-        instance.stop()
-        instance.start(options.version, options.fail_share)
+    if options.command == "up":
+        _up(options.directory)
+    elif options.command == "down":
+        for pid_file in options.directory.rglob("*.pid"):
+            end(pid_file, 15)
+    else:
+        for instance in _instances(options.directory, options.colour):
+            instance.stop()
+            instance.start(options.version, options.fail_share)
 
 
-def _instances(inventory: Path, colour: str) -> Iterable[Instance]:
-    hosts = json.loads(inventory.read_text())["all"]["children"][f"shop_{colour}"]["hosts"]
-    for name, variables in hosts.items():
-        yield Instance(name, colour, int(variables["bluegreen_url"].rsplit(":", 1)[1]), inventory.parent)
+def _up(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    rig = Rig(directory)
+    for colour in COLOURS:
+        rig.deploy(colour, "1.0")
+    rig.write_inventory()
+
+
+def _instances(directory: Path, colour: str) -> Iterable[Instance]:
+    inventory = json.loads((directory / "inventory.json").read_text())
+    for name, variables in inventory["all"]["children"][f"shop_{colour}"]["hosts"].items():
+        yield Instance(name, colour, int(variables["bluegreen_url"].rsplit(":", 1)[1]), directory)
 
 
 if __name__ == "__main__":
-    _redeploy(sys.argv[1:])
+    main(sys.argv[1:])
