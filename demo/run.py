@@ -56,7 +56,7 @@ class Release:
     def moves(self) -> list[tuple[float, float, dict[str, float]]]:
         """Commanded at, confirmed at (epoch seconds) and the split, for each move of the traffic."""
         timeline = self.report["load_balancers"]["lb1"]["timeline"]
-        return [(_epoch(e["at"]) - e["took_ms"] / 1000, _epoch(e["at"]), e["split"]) for e in timeline]
+        return [(_epoch(e["at"]) - (e["took_ms"] or 0) / 1000, _epoch(e["at"]), e["split"]) for e in timeline]
 
 
 def _epoch(text: str) -> float:
@@ -148,7 +148,7 @@ class Demo:
             time.sleep(0.25)
 
     def _release(self, version: str, *, good: bool) -> Release:
-        kind = "" if good else f", which is healthy on its own health check and fails {FAIL_SHARE:.0%} of real requests"
+        kind = "" if good else f": healthy by its own check, but {FAIL_SHARE:.0%} of real requests fail"
         self.screen.title(f"Releasing {version}{kind}")
         began = time.time()
         code = self._play(
@@ -193,8 +193,8 @@ class Demo:
         shares = {colour: sum(versions.values()) for colour, versions in last["versions"].items()}
         return (
             f"{share_bar(shares, 20)}  {last['rate']:.0f} requests/s, {last['requests']} so far, "
-            f"{last['failed'] + last['races']} failed, {last['release_errors']} bad answers of the release, "
-            f"{last['websockets']['open']} WebSockets open"
+            f"{last['failed'] + last['races']} failed, {last['release_errors']} bad, "
+            f"{last['websockets']['open']} WebSockets"
         )
 
     def _tell(self, releases: list[Release]) -> int:

@@ -112,8 +112,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._analysis.counters import counts
-from ..module_utils._analysis.watch import Limits, watch
+from ..module_utils._analysis.counters import WATCH_SPEC, watcher
 from ..module_utils._errors import ThresholdError
 from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
@@ -122,12 +121,7 @@ from ..module_utils._traffic.split import known
 ARGUMENT_SPEC = {
     **ROUTES_SPEC,
     "colour": {"type": "str", "required": True},
-    "duration": {"type": "float", "required": True},
-    "interval": {"type": "float", "default": 1.0},
-    "window": {"type": "float", "default": 30.0},
-    "max_error_share": {"type": "float"},
-    "max_latency_ms": {"type": "float"},
-    "min_requests": {"type": "int", "default": 50},
+    **WATCH_SPEC,
 }
 
 
@@ -135,13 +129,7 @@ def analyse(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     colours, routes = build_routes(params)
     colour = known(colours, params["colour"])
-    result = watch(
-        lambda: counts(routes, colour),
-        Limits(params["max_error_share"], params["max_latency_ms"], params["min_requests"]),
-        duration=params["duration"],
-        interval=params["interval"],
-        window=params["window"],
-    ).as_result()
+    result = watcher(routes, params)(colour).as_result()
     if result["verdict"] == "fail":
         raise ThresholdError(f"{colour} is bad: {result['reason']}", todo="Send the traffic back", **result)
     return {"changed": False, **result}

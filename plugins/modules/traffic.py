@@ -63,6 +63,41 @@ options:
         description: Seconds to look at most.
         type: float
         default: 10.0
+  watch:
+    description:
+      - Watch the colour that was raised, by the load balancer's own counters, after the change is verified.
+      - When a limit is passed, everything is put back at once, and the task fails with the code
+        C(threshold_exceeded).
+      - Nothing is watched in check mode, or if no route was moved and O(watch.back_to) is not set.
+    type: dict
+    suboptions:
+      duration:
+        description: Seconds to watch.
+        type: float
+        required: true
+      interval:
+        description: Seconds between two looks.
+        type: float
+        default: 1.0
+      window:
+        description: Seconds, back from each look, over which the limits are judged.
+        type: float
+        default: 30.0
+      max_error_share:
+        description: The largest share of answers with status 5xx, in percent.
+        type: float
+      max_latency_ms:
+        description: The longest mean response time, in milliseconds.
+        type: float
+      min_requests:
+        description: How many requests there must be within the window to judge at all.
+        type: int
+        default: 50
+      back_to:
+        description:
+          - The colour that gets all traffic when a limit is passed.
+          - By default, each route goes back to where it was found.
+        type: str
 """
 
 EXAMPLES = r"""
@@ -84,6 +119,15 @@ EXAMPLES = r"""
       green: 10
     expect:
       blue: 100
+
+- name: Send half to green, watch it for a minute, and put it back at once if it is bad
+  bluegreen.deploy.traffic:
+    routes: "{{ bluegreen_routes }}"
+    split:
+      green: 50
+    watch:
+      duration: 60
+      max_error_share: 1
 """
 
 RETURN = r"""
@@ -115,8 +159,11 @@ routes:
       description: From the start of the change to its acknowledgement, in milliseconds.
       type: float
     restored:
-      description: After a failure, whether the route is as it was before. Null if it was not touched.
+      description: After a failure, whether the route is back. Null if it was not touched.
       type: bool
+    restored_at:
+      description: When the way back was acknowledged, ISO 8601 in UTC.
+      type: str
     drift:
       description: Contradictions that were found, a sentence each.
       type: list
@@ -133,8 +180,14 @@ routes:
       committed_at: "2026-11-23T03:00:00.123456+00:00"
       took_ms: 0.871
       restored: null
+      restored_at: null
       drift: []
       error: null
+watched:
+  description: What was seen with O(watch), as the module M(bluegreen.deploy.analysis) returns it. Null if nothing was.
+  returned: success, and on failure with code C(threshold_exceeded)
+  type: dict
+  sample: {verdict: pass, reason: 0 of 4711 answers were errors, requests: 4711, errors: 0}
 failure:
   description: Why it failed, for a playbook to decide on.
   returned: on failure
@@ -143,7 +196,7 @@ failure:
     code:
       description: >-
         One of V(invalid), V(unsupported), V(missing), V(unreachable), V(timeout), V(denied), V(conflict), V(drift),
-        V(not_ready), V(not_verified), V(undo_failed), V(failed).
+        V(not_ready), V(not_verified), V(threshold_exceeded), V(undo_failed), V(failed).
       type: str
   sample:
     code: conflict
@@ -153,8 +206,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._analysis.counters import WATCH_SPEC, watcher
 from ..module_utils._errors import InvalidError
 from ..module_utils._module import run_module
+from ..module_utils._traffic.guard import guarded_switch
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.split import Split
 from ..module_utils._traffic.switch import Order, switch
@@ -173,6 +228,10 @@ ARGUMENT_SPEC = {
             "retries": {"type": "int", "default": 100},
             "timeout": {"type": "float", "default": 10.0},
         },
+    },
+    "watch": {
+        "type": "dict",
+        "options": {**WATCH_SPEC, "back_to": {"type": "str"}},
     },
 }
 
@@ -193,10 +252,18 @@ def order(params: dict[str, t.Any], colours: tuple[str, str]) -> Order:
 
 def traffic(module: AnsibleModule) -> dict[str, t.Any]:
     colours, routes = build_routes(module.params)
-    outcomes = switch(routes, order(module.params, colours), dry_run=module.check_mode)
+    wanted = order(module.params, colours)
+    watch, watched = module.params["watch"], None
+    if watch is None:
+        outcomes = switch(routes, wanted, dry_run=module.check_mode)
+    else:
+        back_to = Split.only(colours, watch["back_to"]) if watch["back_to"] else None
+        guard = watcher(routes, watch)
+        outcomes, watched = guarded_switch(routes, wanted, guard, back_to=back_to, dry_run=module.check_mode)
     return {
         "changed": any(outcome.changed for outcome in outcomes),
         "routes": [outcome.as_result() for outcome in outcomes],
+        "watched": watched.as_result() if watched else None,
         "diff": {
             "before": {outcome.name: outcome.before.percents() for outcome in outcomes},
             "after": {outcome.name: outcome.after.percents() for outcome in outcomes},

@@ -10,7 +10,25 @@ import typing as t
 from .._errors import UnsupportedError
 from .._traffic.router import Activity
 from .._traffic.switch import Route, of_all
-from .watch import Count
+from .watch import Count, Limits, Verdict, check_times, watch
+
+WATCH_SPEC: dict[str, t.Any] = {
+    "duration": {"type": "float", "required": True},
+    "interval": {"type": "float", "default": 1.0},
+    "window": {"type": "float", "default": 30.0},
+    "max_error_share": {"type": "float"},
+    "max_latency_ms": {"type": "float"},
+    "min_requests": {"type": "int", "default": 50},
+}
+"""The argument spec of a watch; documented in doc_fragments/watch.py."""
+
+
+def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Callable[[str], Verdict]:
+    """The watch of a colour that the parameters describe: they are checked, and nothing is begun yet."""
+    limits = Limits(params["max_error_share"], params["max_latency_ms"], params["min_requests"])
+    times = {name: params[name] for name in ("duration", "interval", "window")}
+    check_times(**times)
+    return lambda colour: watch(lambda: counts(routes, colour), limits, **times)
 
 
 def counts(routes: t.Sequence[Route], colour: str) -> Count:

@@ -28,6 +28,8 @@ class Limits:
     def __post_init__(self) -> None:
         if self.max_error_share is not None and not 0 <= self.max_error_share <= 100:
             raise InvalidError(f"max_error_share is {self.max_error_share:g}", "a percentage from 0 to 100")
+        if self.max_latency_ms is not None and not self.max_latency_ms >= 0:
+            raise InvalidError(f"max_latency_ms is {self.max_latency_ms:g}", "0 ms or more")
         if self.min_requests < 1:
             raise InvalidError(f"min_requests is {self.min_requests}", "1 or more")
 
@@ -39,6 +41,10 @@ class Count:
     requests: int
     errors: int
     latency_ms: float
+
+    def follows(self, before: Count) -> bool:
+        """Was it counted on, without a reset in between?"""
+        return self.requests >= before.requests and self.errors >= before.errors
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,17 @@ class _Window:
 
     def add(self, now: float, count: Count) -> Count:
         """What was counted within the window; a counter that went back was reset, and begins anew."""
-        if self._counts and count.requests < self._counts[-1][1].requests:
+        if self._counts and not count.follows(self._counts[-1][1]):
             self._counts.clear()
         self._counts.append((now, count))
         while len(self._counts) > 2 and now - self._counts[1][0] >= self._seconds:
             self._counts.popleft()
         return _since(self._counts[0][1], count)
+
+
+def check_times(duration: float, interval: float, window: float) -> None:
+    if not (0 <= duration < float("inf") and 0 < interval < float("inf") and 0 < window < float("inf")):
+        raise InvalidError("a time to watch is not positive", "duration, interval and window above 0 seconds")
 
 
 def watch(
@@ -99,8 +110,7 @@ def watch(
     Limits are judged over the last ``window`` seconds, so that trouble that starts late is seen as soon as
     trouble that is there from the beginning.
     """
-    if interval <= 0 or duration < 0 or window <= 0:
-        raise InvalidError("a time to watch is not positive", "duration, interval and window above 0 seconds")
+    check_times(duration, interval, window)
     seen, totals, samples = _Window(window), _Window(float("inf")), []
     blind, reason, last = 0, "", None
     whole = Count(0, 0, 0.0)
@@ -112,7 +122,7 @@ def watch(
             blind, reason, count = blind + 1, error.message, None
         if count is not None:
             recent, whole = seen.add(clock.now(), count), totals.add(clock.now(), count)
-            step = _since(last, count) if last and last.requests <= count.requests else Count(0, 0, count.latency_ms)
+            step = _since(last, count) if last and count.follows(last) else Count(0, 0, count.latency_ms)
             samples.append(Sample(_now(), step.requests, step.errors, round(count.latency_ms, 1)))
             last = count
             bad = _past(recent, limits)

@@ -68,7 +68,9 @@ class Outcome:
     took_ms: float | None = None
     """From the start of the change to its acknowledgement."""
     restored: bool | None = None
-    """After a failure: is the route as it was before? None where it was not touched."""
+    """After a failure: is the route back? None where it was not touched."""
+    restored_at: str | None = None
+    """When the way back was acknowledged, ISO 8601 in UTC."""
     drift: tuple[str, ...] = ()
     error: BlueGreenError | None = field(default=None, compare=False)
 
@@ -82,6 +84,7 @@ class Outcome:
             "committed_at": self.committed_at,
             "took_ms": self.took_ms,
             "restored": self.restored,
+            "restored_at": self.restored_at,
             "drift": list(self.drift),
             "error": self.error.message if self.error else None,
         }
@@ -100,8 +103,9 @@ def switch(
     to_do = [(route, outcome) for route, outcome in zip(routes, found) if outcome.changed]
     moved = dict(zip((route.name for route, _plan in to_do), _commit(to_do, order, clock)))
     outcomes = [moved.get(outcome.name, outcome) for outcome in found]
-    if any(outcome.error for outcome in outcomes):
-        raise _put_back(to_do, outcomes)
+    causes = [outcome.error for outcome in outcomes if outcome.error]
+    if causes:
+        raise put_back([route for route, _planned in to_do], outcomes, causes[0])
     return outcomes
 
 
@@ -210,43 +214,45 @@ def _verified(router: Router, order: Order, clock: Clock) -> bool | None:
     return answer
 
 
-def _put_back(to_do: t.Sequence[tuple[Route, Outcome]], outcomes: t.Sequence[Outcome]) -> BlueGreenError:
-    """Undo in reverse order whatever was moved; returns the error that says what is left."""
-    cause = next(outcome.error for outcome in outcomes if outcome.error)
+def put_back(
+    moved: t.Sequence[Route], outcomes: t.Sequence[Outcome], cause: BlueGreenError, to: Split | None = None
+) -> BlueGreenError:
+    """Undo in reverse order; returns the error that says what is left.
+
+    Each route goes back to where it was found, or ``to`` the split given.
+    """
     done = {outcome.name: outcome for outcome in outcomes}
     stuck: list[str] = []
-    for route, _planned in reversed(to_do):
+    for route in reversed(moved):
         outcome = done[route.name]
         try:
             if isinstance(outcome.error, ConflictError):  # nothing was changed, and what is there stays
                 done[route.name] = replace(outcome, after=route.router.read(), changed=False)
                 continue
-            _restore(route.router, outcome)
-            done[route.name] = replace(outcome, after=outcome.before, changed=False, restored=True)
+            done[route.name] = _restore(route.router, outcome, to or outcome.before)
         except Exception as error:  # noqa: BLE001 -- the next route must still be put back
             stuck.append(_named(route, error).message)
             done[route.name] = replace(outcome, restored=False, verified=None)
     left = [done[outcome.name] for outcome in outcomes]
     if stuck:
-        return _with_routes(
-            UndoFailedError(
-                f"{cause.message}. And putting it back failed: {'; '.join(stuck)}",
-                todo="Look at each route named here and put it back by hand",
-            ),
-            left,
+        cause = UndoFailedError(
+            f"{cause.message}. And putting it back failed: {'; '.join(stuck)}",
+            todo="Look at each route named here and put it back by hand",
         )
     return _with_routes(cause, left)
 
 
-def _restore(router: Router, outcome: Outcome) -> None:
+def _restore(router: Router, outcome: Outcome, target: Split) -> Outcome:
     now = router.read()
-    if now == outcome.before and not router.drift():
-        return
-    if outcome.committed_at is not None and now not in (outcome.before, outcome.after):
+    left_half_done = outcome.error is not None and outcome.committed_at is None
+    if not left_half_done and now not in (target, outcome.after):
         raise ConflictError(f"the split is {now}", f"{outcome.after}, as it was left here", "Somebody else moved it")
-    router.apply(outcome.before, now)
-    if router.verify(outcome.before) is False:
-        raise NotVerifiedError(f"the split is {router.read()}", f"{outcome.before}")
+    if now != target or router.drift():
+        router.apply(target, now)
+    restored_at = _now()
+    if router.verify(target) is False:
+        raise NotVerifiedError(f"the split is {router.read()}", f"{target}")
+    return replace(outcome, after=target, changed=target != outcome.before, restored=True, restored_at=restored_at)
 
 
 def _with_routes(error: BlueGreenError, outcomes: t.Sequence[Outcome], failed: int = 1) -> BlueGreenError:
