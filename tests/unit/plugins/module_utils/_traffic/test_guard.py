@@ -1,0 +1,87 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A watched switch: it stays when it is good, and goes back by itself when it is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugins.module_utils._analysis.watch import Verdict
+from plugins.module_utils._errors import BlueGreenError
+from plugins.module_utils._traffic.guard import guarded_switch
+from plugins.module_utils._traffic.split import Split
+from plugins.module_utils._traffic.switch import Order, Route
+
+from .fakes import BLUE, COLOURS, GREEN, FakeRouter
+
+TENTH = Split.only(COLOURS, "green", 1000)
+
+
+def rig(*splits: Split) -> tuple[list[FakeRouter], list[Route]]:
+    routers = [FakeRouter(split, f"r{number}") for number, split in enumerate(splits)]
+    return routers, [Route(router.name, router) for router in routers]
+
+
+@pytest.mark.parametrize("verdict", ["pass", "inconclusive", "blind"])
+def test_only_a_failed_watch_moves_the_traffic_back(verdict):
+    routers, routes = rig(BLUE, BLUE)
+    seen = []
+    outcomes, found = guarded_switch(
+        routes, Order(TENTH), lambda colour: (seen.append(colour), Verdict(verdict, ""))[1]
+    )
+    assert [router.split for router in routers] == [TENTH, TENTH]
+    assert (seen, found.verdict, [o.changed for o in outcomes]) == (["green"], verdict, [True, True])
+
+
+def test_a_failed_watch_puts_each_moved_route_back_where_it_was():
+    routers, routes = rig(BLUE, TENTH, Split.only(COLOURS, "green", 500))
+    with pytest.raises(BlueGreenError) as caught:
+        guarded_switch(routes, Order(TENTH), lambda _colour: Verdict("fail", "9 of 10 answers were errors"))
+    assert caught.value.code == "threshold_exceeded"
+    assert caught.value.details["watched"]["verdict"] == "fail"
+    assert [router.split for router in routers] == [BLUE, TENTH, Split.only(COLOURS, "green", 500)]
+    told = caught.value.details["routes"]
+    assert [(r["restored"], r["changed"], bool(r["restored_at"])) for r in told] == [
+        (True, False, True),
+        (None, False, False),
+        (True, False, True),
+    ]
+
+
+def test_with_back_to_a_route_that_was_there_already_is_watched_and_sent_back():
+    routers, routes = rig(GREEN)
+    with pytest.raises(BlueGreenError) as caught:
+        guarded_switch(routes, Order(GREEN), lambda _colour: Verdict("fail", "bad"), back_to=BLUE)
+    assert routers[0].split == BLUE
+    assert caught.value.details["routes"][0]["changed"] is True
+
+
+def test_what_somebody_else_moved_meanwhile_is_left_alone():
+    routers, routes = rig(GREEN)
+
+    def watch(_colour):
+        routers[0].split = TENTH
+        return Verdict("fail", "bad")
+
+    with pytest.raises(BlueGreenError) as caught:
+        guarded_switch(routes, Order(GREEN), watch, back_to=BLUE)
+    assert (caught.value.code, routers[0].split) == ("undo_failed", TENTH)
+
+
+def test_a_watch_that_breaks_does_not_leave_the_traffic_unwatched():
+    routers, routes = rig(BLUE)
+
+    def watch(_colour):
+        raise ZeroDivisionError("oops")
+
+    with pytest.raises(BlueGreenError, match="the watch broke: ZeroDivisionError: oops"):
+        guarded_switch(routes, Order(GREEN), watch)
+    assert routers[0].split == BLUE
+
+
+@pytest.mark.parametrize(("split", "dry_run"), [(GREEN, False), (BLUE, True)])
+def test_what_was_not_moved_is_not_watched(split, dry_run):
+    _routers, routes = rig(split)
+    _outcomes, verdict = guarded_switch(routes, Order(GREEN), lambda _colour: 1 / 0, dry_run=dry_run)
+    assert verdict is None
