@@ -149,7 +149,7 @@ def parse_head(head: bytes) -> Request:
     if not target.startswith("/"):
         parts = urlsplit(target)
         target = f"{parts.path or '/'}?{parts.query}"
-    path, _, query = target.partition("?")
+    path, _unused, query = target.partition("?")
     headers = parse_headers(lines)
     if http11 and "host" not in headers:
         raise MalformedError("no Host header")

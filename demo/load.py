@@ -399,7 +399,7 @@ class Load:
         workers = [asyncio.create_task(self.keep_on(kind, work)) for kind, work in self.workers()]
         progress = asyncio.create_task(self.progress())
         await self.stopping.wait()
-        _, busy = await asyncio.wait(workers, timeout=LAST_ANSWERS)
+        _unused, busy = await asyncio.wait(workers, timeout=LAST_ANSWERS)
         for task in [*busy, progress]:
             task.cancel()
         await asyncio.wait([*busy, progress])

@@ -41,7 +41,7 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> None:
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _unused in range(count)]
     try:
         return [each.getsockname()[1] for each in sockets]
     finally:

@@ -93,11 +93,11 @@ class Screen:
                 versions[answer.version] = versions.get(answer.version, 0) + count
                 bad += count if answer.outcome == "release_error" else 0
         told = ", ".join(f"{version} {count}" for version, count in sorted(versions.items()) if version)
-        bar = share_bar(shares, min(40, max(10, self.width - 40)))
+        blocks = share_bar(shares, min(40, max(10, self.width - 40)))
         for name, block in (("blue", "█"), ("green", "░")):
-            count = bar.count(block)
-            bar = bar.replace(block * count, self._paint(name, block * count)) if count else bar
-        return f"  {buckets[0].start - start:5.0f} s {bar} {told}" + (self._paint("bad", f"  !{bad}") if bad else "")
+            count = blocks.count(block)
+            blocks = blocks.replace(block * count, self._paint(name, block * count)) if count else blocks
+        return f"  {buckets[0].start - start:5.0f} s {blocks} {told}" + (self._paint("bad", f"  !{bad}") if bad else "")
 
     def _paint(self, name: str, text: str) -> str:
         return f"{PAINT[name]}{text}{PAINT['off']}" if self.coloured else text

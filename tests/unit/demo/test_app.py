@@ -54,7 +54,7 @@ class Running:
             return answer.status, answer.read(), answer.headers
 
     def steer(self, **faults):
-        status, body, _ = self.ask("POST", "/_ctl", json.dumps(faults))
+        status, body, _unused = self.ask("POST", "/_ctl", json.dumps(faults))
         assert status == 200, body
 
     def raw(self, sent):
@@ -107,20 +107,20 @@ def own():
     [("/", 200), ("/version", 200), ("/nowhere", 404), ("/slow?ms=x", 400), ("/_ctl", 405)],
 )
 def test_every_answer_says_who_made_it(app, path, status):
-    seen, _, headers = app.ask("GET", path)
+    seen, _unused, headers = app.ask("GET", path)
     assert seen == status
     assert (headers["X-Colour"], headers["X-Version"], headers["X-Instance"]) == ("blue", "1.0", "blue1")
 
 
 def test_health_is_deep_and_can_be_made_ill(app):
-    status, body, _ = app.ask("GET", "/health")
+    status, body, _unused = app.ask("GET", "/health")
     seen = json.loads(body)
     assert (status, seen["status"], seen["version"]) == (200, "healthy", "1.0")
     assert set(seen["checks"]) == {"database", "cache", "messageQueue", "diskSpace"}
     assert {"buildNumber", "uptime", "timestamp"} < set(seen)
 
     app.steer(checks={"cache": "unhealthy"})
-    status, body, _ = app.ask("GET", "/health")
+    status, body, _unused = app.ask("GET", "/health")
     seen = json.loads(body)
     assert (status, seen["status"], seen["checks"]["cache"]) == (503, "unhealthy", "unhealthy")
 
@@ -134,7 +134,7 @@ def test_health_is_deep_and_can_be_made_ill(app):
 def test_a_post_is_read_whole(app, chunked):
     sent = bytes(range(256)) * 1000
     pieces = iter([sent[:10], sent[10:100_000], sent[100_000:]])
-    status, body, _ = app.ask("POST", "/", pieces if chunked else sent, encode_chunked=chunked)
+    status, body, _unused = app.ask("POST", "/", pieces if chunked else sent, encode_chunked=chunked)
     assert status == 200
     assert json.loads(body) == {"length": len(sent), "sha256": hashlib.sha256(sent).hexdigest()}
 
@@ -143,24 +143,24 @@ def test_slow_and_stream(app):
     began = time.monotonic()
     assert app.ask("GET", "/slow?ms=120")[0] == 200
     assert time.monotonic() - began >= 0.12
-    _, body, headers = app.ask("GET", "/stream?chunks=3&ms=10")
+    _unused, body, headers = app.ask("GET", "/stream?chunks=3&ms=10")
     assert headers["Transfer-Encoding"] == "chunked"
     assert body == b"chunk 1 of 3\nchunk 2 of 3\nchunk 3 of 3\n"
 
 
 def test_a_bad_release_is_healthy_on_its_own_health_check(app):
     app.steer(fail_share=0.25)
-    statuses = [app.ask("GET", "/")[0] for _ in range(20)]
+    statuses = [app.ask("GET", "/")[0] for _unused in range(20)]
     assert statuses.count(500) == 5
     for path in ("/health", "/version", "/metrics"):
-        assert {app.ask("GET", path)[0] for _ in range(4)} == {200}
+        assert {app.ask("GET", path)[0] for _unused in range(4)} == {200}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.3, 1.0])
 def test_the_failing_share_is_exact_and_spread(share):
     app = App(Identity("blue", "1.0", "blue1"), Faults(fail_share=share))
     request = Request("GET", "/", "", {}, True)
-    failed = [app.answer(request).status == 500 for _ in range(1000)]
+    failed = [app.answer(request).status == 500 for _unused in range(1000)]
     assert sum(failed) == round(1000 * share)
     assert abs(sum(failed[:500]) - sum(failed[500:])) <= 1
 
@@ -183,7 +183,7 @@ def test_metrics(own):
     own.ask("GET", "/")
     own.ask("GET", "/nowhere")
     own.ask("GET", "/health")
-    websocket, _, _ = own.websocket()
+    websocket, _unused, _unused = own.websocket()
     with websocket:
         text = own.ask("GET", "/metrics")[1].decode()
     who = 'colour="blue",version="1.0",instance="blue1"'
@@ -305,7 +305,7 @@ def test_websocket_echoes_pongs_and_closes(app):
 
 
 def test_an_unmasked_client_is_closed_with_1002(app):
-    client, stream, _ = app.websocket()
+    client, stream, _unused = app.websocket()
     with client, stream:
         stream.write(encode_frame(0x1, b"Hello"))
         assert stream.read(10) == encode_frame(0x8, (1002).to_bytes(2, "big"))
@@ -326,7 +326,7 @@ def test_sigterm_ends_at_once_when_nobody_is_there(own):
 def test_sigterm_lets_work_end_and_sends_websockets_away(own):
     answers = []
     thread = threading.Thread(target=lambda: answers.append(own.ask("GET", "/slow?ms=500")))
-    sockets = [own.websocket() for _ in range(4)]
+    sockets = [own.websocket() for _unused in range(4)]
     thread.start()
     idle = http.client.HTTPConnection("127.0.0.1", own.port, timeout=5)
     idle.request("GET", "/")
@@ -343,7 +343,7 @@ def test_sigterm_lets_work_end_and_sends_websockets_away(own):
     idle.close()
 
     def sent_away_at(websocket):
-        client, stream, _ = websocket
+        client, stream, _unused = websocket
         with client, stream:
             assert stream.read(10) == encode_frame(0x8, (1012).to_bytes(2, "big"))
             seen = time.monotonic()
