@@ -47,11 +47,11 @@ lint: $(VENV)/.test ## ruff, mypy, ansible-lint, changelog fragments
 
 .PHONY: unit
 unit: $(VENV)/.test ## the unit tests
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest -n 2 tests/unit
 
 .PHONY: integration
 integration: $(VENV)/.test ## the integration tests, against real servers on loopback [ONLY=haproxy]
-	$(BIN)/python -m pytest tests/integration/targets$(if $(ONLY),/$(ONLY))
+	$(BIN)/python -m pytest -n 2 tests/integration/targets$(if $(ONLY),/$(ONLY))
 
 .PHONY: molecule
 molecule: $(VENV)/.test ## the roles, scenario by scenario

@@ -100,8 +100,10 @@ ARGUMENT_SPEC = {
 def wait(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     colours, routes = build_routes(params)
-    if params["timeout"] < 0 or params["interval"] <= 0:
+    if not (0 <= params["timeout"] < float("inf") and 0 < params["interval"] < float("inf")):
         raise InvalidError("a time to wait is not positive", "timeout and interval above 0 seconds")
+    if params["allowed"] < 0:
+        raise InvalidError(f"allowed is {params['allowed']}", "0 or more")
     left = drain(
         routes,
         known(colours, params["colour"]),

@@ -66,6 +66,7 @@ worker:
   sample: 4711
 """
 
+import functools
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -93,7 +94,8 @@ def process(module: AnsibleModule) -> dict[str, t.Any]:
         else:
             socket = f"{p['master_socket']},mode,600"
             master.start(
-                module.run_command, [p["binary"], "-W", "-D", "-f", p["config"], "-p", p["pid_file"], "-S", socket]
+                functools.partial(module.run_command, handle_exceptions=False),
+                [p["binary"], "-W", "-D", "-f", p["config"], "-p", p["pid_file"], "-S", socket],
             )
     return {"changed": changed, "worker": master.worker()}
 

@@ -14,8 +14,6 @@ import typing as t
 
 from .._errors import DeniedError, DriftError, InvalidError, MissingError, TimeLimitError
 
-_ANY_BYTES: dict[str, t.Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
-
 
 class MapFile:
     """A map file whose entries are changed whole: a reader sees the old file or the new one."""
@@ -57,6 +55,7 @@ class MapFile:
             ) from error
 
     def check_writable(self) -> None:
+        self._lines()
         if not os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
             raise DeniedError(
                 f"the directory {self._directory} of the map file may not be written by this user",
@@ -76,7 +75,7 @@ class MapFile:
 
     def _lines(self) -> list[str]:
         try:
-            with open(self.path, newline="\n", **_ANY_BYTES) as file:
+            with open(self.path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
                 return file.readlines()
         except FileNotFoundError as error:
             raise MissingError(
@@ -93,7 +92,7 @@ class MapFile:
         there = os.stat(self._real)
         handle, temporary = tempfile.mkstemp(prefix=".bluegreen-", dir=self._directory)
         try:
-            with os.fdopen(handle, "w", newline="\n", **_ANY_BYTES) as file:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
                 file.write(text)
                 file.flush()
                 os.fchmod(file.fileno(), there.st_mode & 0o7777)

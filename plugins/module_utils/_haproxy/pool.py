@@ -59,11 +59,13 @@ class Pool:
         self.backends = tuple(dict.fromkeys(backends))
 
     def servers(self) -> list[Server]:
-        return [Server.of(row) for row in self._rows("show servers state {}", " ")]
+        return [Server.of(row) for row in self._states()]
 
     def statistics(self) -> tuple[list[Row], list[Row]]:
         """The rows of ``show stat``: of the servers, and of the backends."""
-        rows = self._rows("show stat {} 6 -1", ",")
+        # By number: a name would find the frontend of that name, if there is one
+        numbers = {row["be_name"]: row["be_id"] for row in self._states()}
+        rows = self._rows("show stat {} 6 -1", ",", numbers)
         return [row for row in rows if row["type"] == SERVER_ROW], [row for row in rows if row["type"] == BACKEND_ROW]
 
     def long_lived(self) -> list[tuple[str, str]]:
@@ -72,8 +74,12 @@ class Pool:
         sessions = [dict(_SESSION_WORD.findall(line)) for line in answer.splitlines() if line.startswith("0x")]
         return [(session.get("be", ""), session.get("srv", "")) for session in sessions if _only_passes_on(session)]
 
-    def _rows(self, command: str, separator: str) -> list[Row]:
-        answers = self._api.ask(*(command.format(backend) for backend in self.backends))
+    def _states(self) -> list[Row]:
+        return self._rows("show servers state {}", " ")
+
+    def _rows(self, command: str, separator: str, numbers: t.Mapping[str, str] | None = None) -> list[Row]:
+        named = numbers or {}
+        answers = self._api.ask(*(command.format(named.get(backend, backend)) for backend in self.backends))
         return [row for backend, answer in zip(self.backends, answers) for row in _table(backend, answer, separator)]
 
 

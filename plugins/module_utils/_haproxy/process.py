@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .._errors import BlueGreenError, UnreachableError
+from .._errors import BlueGreenError, MissingError, UnreachableError
 from .._wait import until
 from .runtime_api import RuntimeApi
 
@@ -41,7 +41,12 @@ class Master:
 
     def start(self, run: Run, command: list[str]) -> None:
         """Start HAProxy; it goes to the background by itself."""
-        code, output, errors = run(command)
+        try:
+            code, output, errors = run(command)
+        except OSError as error:
+            raise MissingError(
+                f"{command[0]} cannot be run: {error.strerror}", "HAProxy", "Name it in binary"
+            ) from error
         if code:
             raise BlueGreenError(
                 f"HAProxy did not start: {(errors or output).strip()[-300:]}",

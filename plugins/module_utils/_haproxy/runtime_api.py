@@ -26,6 +26,8 @@ OLDEST = (2, 4)
 PROMPT = b"\n> "
 PIPELINE = 200
 """Commands on their way at once: their answers must fit in the kernel's buffers."""
+KEPT = 0.1
+"""Seconds a session is kept unused: after a reload it would still be with the old worker."""
 
 _WORD = re.compile(r"[A-Za-z0-9_.:/@%+\-\[\]]+")
 
@@ -53,7 +55,7 @@ def parse_address(text: str) -> str | tuple[str, int]:
 
 
 class RuntimeApi:
-    """One session with HAProxy, opened when first needed and kept.
+    """One session with HAProxy, opened when first needed and kept as long as it is in use.
 
     ``timeout`` is in seconds, for each answer.
     """
@@ -65,12 +67,16 @@ class RuntimeApi:
         self._timeout = timeout
         self._socket: socket.socket | None = None
         self._pending = b""
+        self._used = 0.0
 
     def ask(self, *commands: str) -> list[str]:
         """The answers to the commands, in order; sent together, so that they cost one round trip."""
+        if time.monotonic() - self._used > KEPT:
+            self.close()
         answers: list[str] = []
         for start in range(0, len(commands), PIPELINE):
             answers += self._exchange(commands[start : start + PIPELINE])
+        self._used = time.monotonic()
         return answers
 
     def last_words(self, command: str) -> str:

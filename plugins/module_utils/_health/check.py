@@ -132,8 +132,7 @@ def _not_ready(plan: Plan, bad: t.Sequence[Result], found: dict[str, t.Any]) -> 
     if never:
         todo = f"{never} of them were never asked: raise timeout or concurrency."
     return NotReadyError(
-        f"{len(bad)} of {len(plan.targets)} endpoints are not healthy after {plan.timeout:g} s: "
-        + ", ".join(named),
+        f"{len(bad)} of {len(plan.targets)} endpoints are not healthy after {plan.timeout:g} s: " + ", ".join(named),
         _expected(plan),
         todo,
         **found,

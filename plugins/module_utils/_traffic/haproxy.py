@@ -37,14 +37,18 @@ class _HAProxy(Router):
 
     def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any], backends: t.Mapping[str, str]) -> None:
         self._colours = colours
-        self._socket: str = options["socket"]
+        self._socket: str = options["socket"] or ""
         self._timeout: float = options["timeout"]
+        if not 0 < self._timeout < float("inf"):
+            raise InvalidError(f"timeout is {self._timeout:g}", "a number of seconds above 0")
         self._api = RuntimeApi(self._socket, self._timeout)
         unnamed = [colour for colour in colours if not isinstance(backends.get(colour), str)]
         if unnamed or len(backends) > len(colours):
             raise InvalidError(
                 f"backends names {', '.join(map(str, backends))}", f"a backend for {' and '.join(colours)}"
             )
+        if options["backends"] and len(set(backends.values())) < len(colours):
+            raise InvalidError(f"backends names {backends[colours[0]]} for both colours", "one for each colour")
         self._backends = {colour: word(backends[colour], "backend name") for colour in colours}
         self._pool = Pool(self._api, self._backends.values())
 
@@ -72,10 +76,11 @@ class HAProxyMap(_HAProxy):
     capabilities = Capabilities(finest_step=1, sticky=True, counts_connections=True, survives_reload=True)
 
     def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:
-        self._key = word(options["key"], "map key")
+        self._key = word(options["key"] or "", "map key")
         super().__init__(colours, options, options["backends"] or {c: f"{self._key}_{c}" for c in colours})
-        self._map = word(options["map"], "map")
+        self._map = word(options["map"] or "", "map")
         self._file = MapFile(options["map_file"] or options["map"]) if options["persist"] else None
+        self._replaced: str | None = None
 
     def read(self) -> Split:
         return self._split(self._running())
@@ -109,6 +114,9 @@ class HAProxyMap(_HAProxy):
             if found != expected:
                 raise ConflictError(f"the split is {found}", f"{expected}", "Somebody else moved the traffic")
             entry = _entry(wanted, active=running.split(":")[0])
+            if self._replaced and self._split(self._replaced) == wanted:
+                entry = self._replaced  # the way back restores which colour was active, too
+            self._replaced = running
             if self._file:
                 self._file.set(self._key, entry)
             answer, read_back = self._api.ask(f"set map {self._map} {self._key} {entry}", self._get())
@@ -118,6 +126,7 @@ class HAProxyMap(_HAProxy):
                 raise ConflictError(f"the map entry reads {_value(read_back)!r} after it was set", repr(entry))
 
     def verify(self, wanted: Split) -> bool | None:
+        self._api.close()  # it may be with a worker that a reload has replaced meanwhile
         return self.read() == wanted and not (self._file and self._file.get(self._key) != self._running())
 
     def observe(self) -> dict[str, Activity] | None:
@@ -194,7 +203,7 @@ class HAProxyServers(_HAProxy):
 
     def read(self) -> Split:
         servers = self._pool.servers()
-        weights = {c: sum(s.weight for s in self._of(c, servers) if not s.is_out) for c in self._colours}
+        weights = {colour: self._carried(colour, servers) for colour in self._colours}
         total = sum(weights.values())
         if not total:
             raise NotReadyError(
@@ -223,6 +232,9 @@ class HAProxyServers(_HAProxy):
                     "at least one",
                     "Correct the backend or the pattern of its servers",
                 )
+        shared = [s.name for s in servers if all(self._belongs(c, s.backend, s.name) for c in self._colours)]
+        if shared:
+            raise InvalidError(f"server {shared[0]!r} matches the patterns of both colours", "one of them")
         if not self._patterns and 0 < wanted.first_share < WHOLE:
             raise UnsupportedError(
                 f"two backends cannot hold the split {wanted}",
@@ -238,9 +250,13 @@ class HAProxyServers(_HAProxy):
         servers = self._pool.servers()
         raised = wanted.raised_from(found) or (wanted.leader or wanted.first)
         weights = self._weights(wanted, servers)
-        self._set(raised, wanted, weights, servers)
-        self._wait_up(raised)
-        self._set(wanted.other(raised), wanted, weights, servers)
+        order = [raised, wanted.other(raised)]
+        if weights and weights[raised] * len(self._of(raised, servers)) >= self._carried(raised, servers):
+            order.reverse()  # else the raised one has more than its share until the other has its weight
+        for colour in order:
+            self._set(colour, wanted, weights, servers)
+            if colour == raised:
+                self._wait_up(raised)
 
     def verify(self, wanted: Split) -> bool | None:
         return self.read() == wanted
@@ -258,6 +274,10 @@ class HAProxyServers(_HAProxy):
 
     def _of(self, colour: str, servers: t.Sequence[Server]) -> list[Server]:
         return [server for server in servers if self._belongs(colour, server.backend, server.name)]
+
+    def _carried(self, colour: str, servers: t.Sequence[Server]) -> int:
+        """The weight of the colour's servers that take traffic now."""
+        return sum(server.weight for server in self._of(colour, servers) if not server.is_out)
 
     def _weights(self, wanted: Split, servers: t.Sequence[Server]) -> dict[str, int]:
         """A weight for each server of each colour that comes nearest to the split wanted."""
@@ -314,12 +334,13 @@ def _pairs(wanted: Split, first: int, second: int) -> t.Iterator[tuple[int, int]
 
 
 def _patterns(colours: tuple[str, str], given: t.Mapping[str, str] | None) -> dict[str, re.Pattern[str]]:
-    missing = [colour for colour in colours if not (given or {}).get(colour)]
-    if missing or given is None:
+    given = given or {}
+    missing = [colour for colour in colours if not given.get(colour) or not isinstance(given[colour], str)]
+    if missing:
         raise InvalidError(f"there is no pattern for the servers of {missing[0]}", "servers: a pattern for each colour")
     try:
         return {colour: re.compile(given[colour]) for colour in colours}
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise InvalidError(f"a pattern of servers does not parse: {error}", "a regular expression") from error
 
 

@@ -35,7 +35,7 @@ ROUTES_SPEC: dict[str, t.Any] = {
 def build_routes(params: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], list[Route]]:
     """The two colours and the routes of a module's parameters; contacts nobody."""
     colours = colour_pair(params["colours"])
-    routes = [_build(colours, route) for route in params["routes"]]
+    routes = [_build(colours, route) for route in params["routes"] or ()]
     names = [route.name for route in routes]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -47,7 +47,14 @@ def build_routes(params: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], list[R
 
 def _build(colours: tuple[str, str], route: t.Mapping[str, t.Any]) -> Route:
     try:
-        provider = PROVIDERS[route["provider"]]
-        return Route(route["name"], provider.build(colours, route[provider.name]))
+        provider = PROVIDERS[_given(route, "provider")]
+        return Route(_given(route, "name"), provider.build(colours, _given(route, provider.name)))
     except InvalidError as error:
         raise error.of(f"route {route['name']}") from error
+
+
+def _given(options: t.Mapping[str, t.Any], name: str) -> t.Any:
+    """A required option: Ansible itself is content with one that is null or empty."""
+    if not options[name]:
+        raise InvalidError(f"{name} is empty", "a value")
+    return options[name]

@@ -97,9 +97,7 @@ def test_an_unhealthy_endpoint_fails_with_a_code(url):
         endpoints=[f"{url}/a", f"{url}/down"], required_checks=["database"], timeout=0.3, interval=0.1
     )
     assert (status, result["failed"], result["failure"]) == (1, True, {"code": "not_ready"})
-    assert result["msg"].startswith(
-        f"1 of 2 endpoints are not healthy after 0.3 s: {url}/down (status 503); "
-    )
+    assert result["msg"].startswith(f"1 of 2 endpoints are not healthy after 0.3 s: {url}/down (status 503); ")
     assert [endpoint["healthy"] for endpoint in result["endpoints"]] == [True, False]
 
 

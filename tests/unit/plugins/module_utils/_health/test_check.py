@@ -199,9 +199,7 @@ def test_the_error_says_how_many_which_why_and_what_next():
 def test_the_error_says_when_some_were_never_asked():
     time = FakeTime()
     asked = parse({"endpoints": ["tcp://a:1", "tcp://b:1"], "timeout": 1, "concurrency": 1})
-    with pytest.raises(
-        NotReadyError, match=r"a connection on each TCP port\. 1 of them were never asked: raise"
-    ):
+    with pytest.raises(NotReadyError, match=r"a connection on each TCP port\. 1 of them were never asked: raise"):
         report(asked, run(asked, FakeProbe(time, a=[LATE]), time.clock), 1000)
 
 
@@ -276,10 +274,7 @@ def test_defaults():
         ({"status": [True]}, "no HTTP status"),
         ({"headers": {"X": "a\r\nb"}}, "header X has a line break"),
         *[({name: 0}, f"{name} is out of range") for name in ("timeout", "request_timeout", "interval")],
-        *[
-            ({"timeout": value}, "timeout is out of range")
-            for value in (-1, math.nan, math.inf, 86401, 1e300)
-        ],
+        *[({"timeout": value}, "timeout is out of range") for value in (-1, math.nan, math.inf, 86401, 1e300)],
         ({"concurrency": 0}, "concurrency is out of range"),
         ({"concurrency": 513}, "concurrency is out of range"),
         ({"successes": 0}, "successes is out of range"),
@@ -305,9 +300,7 @@ JUNK = st.one_of(
     st.floats(),
     st.text(max_size=12),
     st.lists(st.one_of(st.text(max_size=5), st.integers(), st.none()), max_size=3),
-    st.dictionaries(
-        st.text(max_size=5), st.one_of(st.text(max_size=5), st.integers(), st.none()), max_size=3
-    ),
+    st.dictionaries(st.text(max_size=5), st.one_of(st.text(max_size=5), st.integers(), st.none()), max_size=3),
 )
 URLS = st.builds(
     "".join,
@@ -367,9 +360,7 @@ def test_any_expression_is_a_plan_or_invalid(expression):
 def test_a_missing_jmespath_is_named_with_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "jmespath", None)
     parse({"endpoints": ["http://a"], "version": "1"})
-    with pytest.raises(
-        MissingError, match=r"jmespath cannot be imported on .* -m pip install jmespath"
-    ) as caught:
+    with pytest.raises(MissingError, match=r"jmespath cannot be imported on .* -m pip install jmespath") as caught:
         parse({"endpoints": ["http://a"], "expect": "a"})
     assert sys.executable in str(caught.value)
 

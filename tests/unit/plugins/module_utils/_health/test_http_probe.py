@@ -59,9 +59,7 @@ def test_a_chunked_body_is_put_together(serve, http):
 
 def test_a_redirect_is_not_followed(serve, http):
     seen = []
-    server = serve(
-        lambda talk: (seen.append(talk.request()), talk.say(response(b"", "302 Found", "Location: /other")))
-    )
+    server = serve(lambda talk: (seen.append(talk.request()), talk.say(response(b"", "302 Found", "Location: /other"))))
     assert http(target(server.port), 5).status == 302
     assert len(seen) == 1
 

@@ -49,9 +49,7 @@ def test_a_port_that_does_not_answer_is_late(deaf_port):
 
 def test_every_address_of_a_name_gets_its_share_of_the_time(monkeypatch, serve, deaf_port):
     server = serve(lambda talk: talk.stopped.wait())
-    found = [
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (deaf_port, server.port)
-    ]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (deaf_port, server.port)]
     monkeypatch.setattr(tcp, "_resolve", lambda *_args: found)
     assert tcp.probe(target(server.port, "two.invalid"), 1) == Answer()
 

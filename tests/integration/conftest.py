@@ -1,0 +1,47 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One load balancer for all tests, put back to blue before each of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.rig import find_haproxy
+
+from .balancer import Balancer
+
+
+def pytest_configure() -> None:
+    """Whoever ends the tests ends them in order: pytest takes this like Ctrl-C, and stops what was started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def binaries() -> list[str]:
+    """The HAProxy that is there, and the one in $BLUEGREEN_HAPROXY."""
+    asked_for = os.environ.pop("BLUEGREEN_HAPROXY", None)
+    try:
+        found = find_haproxy()
+    finally:
+        if asked_for:
+            os.environ["BLUEGREEN_HAPROXY"] = asked_for
+    return [*dict.fromkeys(binary for binary in (found, asked_for) if binary)]
+
+
+@pytest.fixture(scope="session", params=binaries(), ids=lambda binary: Path(binary).name)
+def shared_balancer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    balancer = Balancer(tmp_path_factory.mktemp("rig"), request.param)
+    with balancer.rig:
+        balancer.start()
+        yield balancer
+
+
+@pytest.fixture
+def balancer(shared_balancer: Balancer) -> Balancer:
+    shared_balancer.reset()
+    return shared_balancer

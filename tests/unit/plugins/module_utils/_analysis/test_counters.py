@@ -1,0 +1,53 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from plugins.module_utils._analysis.counters import counts
+from plugins.module_utils._analysis.watch import Count
+from plugins.module_utils._errors import UnreachableError, UnsupportedError
+from plugins.module_utils._traffic.router import Activity
+from plugins.module_utils._traffic.switch import Route
+from tests.unit.plugins.module_utils._traffic.fakes import FakeRouter
+
+
+class Counting(FakeRouter):
+    def __init__(self, green: Activity | None) -> None:
+        super().__init__()
+        self.green = green
+
+    def observe(self) -> dict[str, Activity] | None:
+        self._may_fail("observe")
+        return {"green": self.green, "blue": Activity(0, 0, 0, 999, 999, 999.0)} if self.green else None
+
+
+def routes(*counted: Activity | None) -> list[Route]:
+    return [Route(f"r{number}", Counting(one)) for number, one in enumerate(counted)]
+
+
+@pytest.mark.parametrize(
+    ("counted", "count"),
+    [
+        ([Activity(2, 2, 0, 100, 3, 5.0)], Count(100, 3, 5.0)),
+        ([Activity(2, 2, 0, 100, 3, 5.0), Activity(2, 2, 0, 300, 1, 9.0)], Count(400, 4, 8.0)),
+        ([Activity(2, 2, 0, 0, 0, 0.0), Activity(2, 2, 0, 10, 0, 9.0)], Count(10, 0, 9.0)),
+        ([Activity(2, 2, 0, 0, 0, 0.0)], Count(0, 0, 0.0)),
+    ],
+)
+def test_a_colour_is_counted_over_all_routes(counted: list[Activity], count: Count) -> None:
+    assert counts(routes(*counted), "green") == count
+
+
+def test_a_provider_that_does_not_count_is_refused() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        counts(routes(Activity(2, 2, 0, 0, 0, 0.0), None), "green")
+    assert caught.value.found == "route r1: this provider does not count requests"
+
+
+def test_one_that_cannot_be_asked_makes_the_look_fail() -> None:
+    asked = routes(Activity(2, 2, 0, 0, 0, 0.0))
+    asked[0].router.raises["observe"] = [UnreachableError("nobody answers")]  # type: ignore[attr-defined]
+    with pytest.raises(UnreachableError):
+        counts(asked, "green")

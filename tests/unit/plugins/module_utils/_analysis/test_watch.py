@@ -1,0 +1,168 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from plugins.module_utils._analysis.watch import KEPT_SAMPLES, Count, Limits, Verdict, watch
+from plugins.module_utils._errors import InvalidError, UnreachableError
+from plugins.module_utils._wait import Clock
+
+Look = t.Union[Count, None]
+"""What one look finds; None: it fails."""
+STRICT = Limits(max_error_share=1, max_latency_ms=100, min_requests=10)
+
+
+def counts(*steps: tuple[int, int], latency_ms: float = 5.0) -> list[Look]:
+    """The counter at each look, from (requests, errors) of each second; it did not begin at nought."""
+    requests, errors, looks = 1000, 500, [Count(1000, 500, latency_ms)]
+    for more, bad in steps:
+        requests, errors = requests + more, errors + bad
+        looks.append(Count(requests, errors, latency_ms))
+    return [*looks]
+
+
+def watched(looks: list[Look], limits: Limits = STRICT, **options: t.Any) -> tuple[Verdict, float]:
+    """The verdict, and after how many seconds of a fake time; each second a look, the last one again and again."""
+    now, number = 0.0, 0
+
+    def look() -> Count:
+        nonlocal number
+        seen = looks[min(number, len(looks) - 1)]
+        number += 1
+        if seen is None:
+            raise UnreachableError("nobody answers")
+        return seen
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    options = {"duration": len(looks) - 1, "interval": 1, "window": 30, **options}
+    return watch(look, limits, clock=Clock(lambda: now, sleep), **options), now
+
+
+GOOD = (100, 0)
+BAD = (100, 2)
+
+
+@pytest.mark.parametrize(
+    ("looks", "options", "verdict", "seconds", "reason"),
+    [
+        (counts(GOOD, GOOD, GOOD), {}, "pass", 3, "0 of 300 answers were errors"),
+        (counts(GOOD, (100, 1), GOOD), {}, "pass", 3, "1 of 300 answers were errors"),
+        (counts(BAD, GOOD, GOOD), {}, "fail", 1, "2 of 100 answers (2.0 %) were errors, and at most 1 % may be"),
+        (
+            counts(GOOD, BAD, BAD),
+            {"window": 1},
+            "fail",
+            2,
+            "2 of 100 answers (2.0 %) were errors, and at most 1 % may be",
+        ),
+        # errors from before the watch are nobody's
+        (counts((0, 0), (0, 0)), {}, "inconclusive", 2, "0 requests in 2 s, and fewer than 10 prove nothing"),
+        (counts((3, 3), (3, 3), (3, 3)), {}, "inconclusive", 3, "9 requests in 3 s, and fewer than 10 prove nothing"),
+        (counts((5, 5), (5, 5)), {}, "fail", 2, "10 of 10 answers (100.0 %) were errors, and at most 1 % may be"),
+        # trouble that starts late is not hidden by a long good time before it
+        (
+            counts(*[GOOD] * 60, BAD, BAD, BAD),
+            {"window": 2},
+            "fail",
+            62,
+            "4 of 200 answers (2.0 %) were errors, and at most 1 % may be",
+        ),
+        (counts(*[GOOD] * 60, BAD), {"window": 30}, "pass", 61, "2 of 6100 answers were errors"),
+        # latency
+        (counts(GOOD, GOOD, latency_ms=100), {}, "pass", 2, "0 of 200 answers were errors"),
+        (counts(GOOD, latency_ms=101), {}, "fail", 1, "answers take 101 ms, and at most 100 ms is allowed"),
+        (counts((9, 0), latency_ms=999), {}, "inconclusive", 1, "9 requests in 1 s, and fewer than 10 prove nothing"),
+        # blind is never fail
+        ([None, None, None], {}, "blind", 2, "3 of 3 looks failed; the last: nobody answers"),
+        ([*counts(GOOD)[:1], None, None], {}, "blind", 2, "2 of 3 looks failed; the last: nobody answers"),
+        ([counts()[0], None, *counts(GOOD)[1:]], {}, "pass", 2, "0 of 100 answers were errors"),
+        (
+            [counts()[0], None, *counts(BAD)[1:]],
+            {},
+            "fail",
+            2,
+            "2 of 100 answers (2.0 %) were errors, and at most 1 % may be",
+        ),
+        (counts(GOOD), {"duration": 0}, "inconclusive", 0, "0 requests in 0 s, and fewer than 10 prove nothing"),
+    ],
+)
+def test_the_verdict(looks: list[Look], options: dict[str, t.Any], verdict: str, seconds: float, reason: str) -> None:
+    result, now = watched(looks, **options)
+    assert (result.verdict, now, result.reason) == (verdict, seconds, reason)
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict", "requests", "errors"),
+    [
+        ([Count(0, 0, 5), Count(90, 0, 5)], "pass", 90, 0),
+        ([Count(0, 0, 5), Count(90, 9, 5)], "fail", 90, 9),
+        ([Count(50, 40, 5), Count(140, 40, 5)], "pass", 90, 0),  # what came before our first look is not judged
+        ([Count(5000, 0, 5), Count(5090, 0, 5)], "pass", 90, 0),  # a busy one: it has even more requests than before
+        ([Count(5000, 0, 5), Count(5090, 9, 5)], "fail", 90, 9),
+    ],
+)
+def test_a_counter_that_went_back_begins_anew(after: list[Look], verdict: str, requests: int, errors: int) -> None:
+    """As after a reload or restart of the load balancer."""
+    result, _now = watched([*counts(GOOD, GOOD), *after])
+    assert (result.verdict, result.requests, result.errors) == (verdict, requests, errors)
+    assert all(sample.requests >= 0 and sample.errors >= 0 for sample in result.samples)
+
+
+@pytest.mark.parametrize(
+    ("limits", "verdict"),
+    [
+        (Limits(None, None, 10), "pass"),
+        (Limits(50, None, 10), "pass"),
+        (Limits(49.9, None, 10), "fail"),
+        (Limits(0, None, 10), "fail"),
+        (Limits(None, 5, 10), "pass"),
+        (Limits(None, 4.9, 10), "fail"),
+    ],
+)
+def test_only_what_has_a_limit_is_judged(limits: Limits, verdict: str) -> None:
+    assert watched(counts((100, 50)), limits)[0].verdict == verdict
+
+
+def test_the_evidence_is_counted_from_look_to_look() -> None:
+    result = watched([*counts((100, 1)), None, *counts((100, 1), (50, 0))[2:]], duration=3)[0].as_result()
+    assert [(s["requests"], s["errors"], s["latency_ms"]) for s in result["samples"]] == [
+        (0, 0, 5.0),
+        (100, 1, 5.0),
+        (50, 0, 5.0),
+    ]
+    assert (result["requests"], result["errors"], result["error_share"]) == (150, 1, 0.667)
+    assert (result["blind_looks"], result["latency_ms"]) == (1, 5.0)
+
+
+def test_without_requests_there_is_no_share() -> None:
+    result = watched([None])[0].as_result()
+    assert (result["error_share"], result["latency_ms"], result["samples"]) == (None, None, [])
+
+
+def test_a_long_watch_keeps_the_last_of_its_evidence() -> None:
+    result, _now = watched(counts(*[GOOD] * (KEPT_SAMPLES + 5)))
+    assert len(result.samples) == KEPT_SAMPLES
+    assert result.requests == 100 * (KEPT_SAMPLES + 5)
+
+
+@pytest.mark.parametrize("name", ["duration", "interval", "window"])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_invalid(name: str, value: float) -> None:
+    with pytest.raises(InvalidError):
+        watched(counts(GOOD), **{name: value})
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [(-1, None, 1), (101, None, 1), (float("nan"), None, 1), (None, -1, 1), (None, float("nan"), 1), (None, None, 0)],
+)
+def test_a_limit_that_is_none_is_invalid(limits: tuple[t.Any, t.Any, int]) -> None:
+    with pytest.raises(InvalidError):
+        Limits(*limits)

@@ -1,0 +1,51 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What needs no load balancer; with a real one, see tests/integration/targets/haproxy."""
+
+from __future__ import annotations
+
+from plugins.module_utils._traffic.registry import ROUTES_SPEC
+from plugins.module_utils._traffic.switch import Route
+from plugins.modules import traffic_info
+from tests.unit.plugins.module_utils._traffic.fakes import COLOURS, FakeRouter, green
+
+from .process import as_spec, bare, documented_options, run_module
+
+ROUTE = {
+    "name": "lb1",
+    "provider": "haproxy",
+    "haproxy": {"socket": "/nobody/admin.sock", "map": "/nobody/bluegreen.map", "key": "shop"},
+}
+
+
+def test_a_route_is_described_as_it_is() -> None:
+    router = FakeRouter(green(10))
+    router.drifts, router.sockets["green"] = ("the file says otherwise",), 3
+    idle = {"members": 2, "ready": 2, "in_flight": 0, "requests": 0, "errors": 0, "latency_ms": 0.0, "long_lived": 0}
+    assert traffic_info.describe(Route("lb1", router)) == {
+        "name": "lb1",
+        "split": {"blue": 90, "green": 10},
+        "live": "blue",
+        "drift": ["the file says otherwise"],
+        "activity": {"blue": idle, "green": {**idle, "in_flight": 3, "long_lived": 3}},
+    }
+
+
+def test_what_a_provider_does_not_count_is_null() -> None:
+    router = FakeRouter()
+    router.long_lived = lambda: None  # type: ignore[method-assign]
+    activity = traffic_info.activity(router)
+    assert activity is not None
+    assert [activity[colour]["long_lived"] for colour in COLOURS] == [None, None]
+    router.observe = lambda: None  # type: ignore[method-assign]
+    assert traffic_info.activity(router) is None
+
+
+def test_a_load_balancer_that_is_not_there_is_an_error_with_a_code() -> None:
+    result = run_module("traffic_info", routes=[ROUTE])
+    assert (result["failed"], result["failure"]) == (True, {"code": "missing"})
+
+
+def test_options_and_documentation_agree() -> None:
+    assert as_spec(documented_options("traffic_info")) == bare(ROUTES_SPEC)
