@@ -20,7 +20,7 @@ WATCH_SPEC: dict[str, t.Any] = {
     "max_latency_ms": {"type": "float"},
     "min_requests": {"type": "int", "default": 50},
 }
-"""The argument spec of a watch; documented in doc_fragments/watch.py."""
+"""The argument spec of a watch, of which the module analysis is one and traffic may have one."""
 
 
 def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Callable[[str], Verdict]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 import time
 import typing as t
 
 from .._errors import DeniedError, DriftError, InvalidError, MissingError, TimeLimitError
+from .._files import replace_file
 
 
 class MapFile:
@@ -46,7 +46,7 @@ class MapFile:
         """Replace the value of ``key``, durably, before anybody can read it."""
         lines = [f"{key} {value}\n" if _entry(line)[0] == key else line for line in self._lines()]
         try:
-            self._replace("".join(lines))
+            replace_file(self._real, "".join(lines).encode(errors="surrogateescape"))
         except OSError as error:
             raise DeniedError(
                 f"the map file {self.path} cannot be written: {error.strerror}",
@@ -88,23 +88,6 @@ class MapFile:
                 f"the map file {self.path} cannot be read: {error.strerror}", todo="Use become"
             ) from error
 
-    def _replace(self, text: str) -> None:
-        there = os.stat(self._real)
-        handle, temporary = tempfile.mkstemp(prefix=".bluegreen-", dir=self._directory)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), there.st_mode & 0o7777)
-                if (there.st_uid, there.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(file.fileno(), there.st_uid, there.st_gid)
-                os.fsync(file.fileno())
-            os.rename(temporary, self._real)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        _sync_directory(self._directory)
-
 
 def _entry(line: str) -> tuple[str, str]:
     name, value = [*line.split(None, 1), "", ""][:2]
@@ -124,11 +107,3 @@ def _lock(directory: int, name: str, timeout: float) -> None:
                     "See which process on this host holds a lock on its directory",
                 ) from error
             time.sleep(0.005)
-
-
-def _sync_directory(path: str) -> None:
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import typing as t
 from pathlib import Path
 
 from .._errors import DeniedError, InvalidError
+from .._files import replace_file
 from .markdown import markdown
 from .values import Report, as_json, parse_report
 
@@ -37,7 +36,7 @@ def write_report(options: t.Mapping[str, t.Any], *, dry_run: bool, diff: bool) -
     if stale and not dry_run:
         _make(folder)
         for form in stale:
-            _replace(paths[form], after[form].encode())
+            _write(paths[form], after[form])
     shown = {form: str(path) for form, path in paths.items()}
     result = {"changed": bool(stale), "text": after["markdown"], **shown}
     if diff:
@@ -85,39 +84,11 @@ def _make(folder: Path) -> None:
         raise _denied(folder, "made", error) from error
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """A reader sees the old file or the new one, also after a power cut."""
+def _write(path: Path, text: str) -> None:
     try:
-        handle, name = tempfile.mkstemp(prefix=".bluegreen-", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), _mode(path))
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        except BaseException:
-            temporary.unlink()
-            raise
-        _sync(path.parent)
+        replace_file(str(path), text.encode())
     except OSError as error:
         raise _denied(path, "written", error) from error
-
-
-def _mode(path: Path) -> int:
-    try:
-        return path.stat().st_mode & 0o7777
-    except FileNotFoundError:
-        return 0o644
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _denied(path: Path, verb: str, error: OSError) -> DeniedError:
