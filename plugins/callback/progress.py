@@ -80,6 +80,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._began = self._task_began = time.monotonic()
         self._names: dict[str, str] = {}
+        self._heading = ""  # of a play that has had nothing to show so far
         self._role: str | None = None
         self._hosts: set[str] = set()
         self._running = ""
@@ -93,7 +94,7 @@ class CallbackModule(CallbackBase):
         self._flush()
         self._role, self._hosts = None, set()
         dry = " (check mode, nothing is changed)" if play.check_mode else ""
-        self._show(f"\n{self._fit(play.get_name(), len(dry))}{dry}", C.COLOR_HIGHLIGHT)
+        self._heading = f"\n{self._fit(play.get_name(), len(dry))}{dry}"
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool = False) -> None:
         self._flush()
@@ -140,6 +141,7 @@ class CallbackModule(CallbackBase):
                 self._notes.append(self._get_diff(one["diff"]))
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
+        self._enter(None)
         self._show("  no hosts matched", C.COLOR_SKIP)
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
@@ -169,6 +171,9 @@ class CallbackModule(CallbackBase):
             self._notes.append(f"{host} => {self._dump_results(of(result, 'result'))}")
 
     def _enter(self, role: str | None) -> None:
+        if self._heading:
+            self._show(self._heading, C.COLOR_HIGHLIGHT)
+            self._heading = ""
         if role and role != self._role:
             self._show(self._fit(role), C.COLOR_HIGHLIGHT)
         self._role = role
