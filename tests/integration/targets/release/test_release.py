@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
-from demo.rig import TEST_TOKEN
+from demo.rig import TEST_TOKEN, environment, wait_until
+from plugins.module_utils._haproxy.pool import Pool
+from plugins.module_utils._haproxy.runtime_api import RuntimeApi
 
 
 def assert_clean(seen: list[Any]) -> None:
@@ -65,6 +68,32 @@ def test_a_release_that_breaks_only_after_the_full_switch_is_put_back(stage: Any
     assert stage.map_entry() == "shop blue:green:0"
     assert stage.report()["outcome"] == "rolled_back"
     assert_clean(seen)
+
+
+def test_when_nobody_can_look_the_traffic_is_held_where_it_is(stage: Any) -> None:
+    home = stage.rig.home("lb1")
+    watched = RuntimeApi(str(home / "admin.sock"), 5.0)
+
+    def served_by_green() -> int:
+        return int(Pool(watched, ["shop_green"]).statistics()[1][0]["stot"])
+
+    with stage.load() as seen:
+        command = stage.rig.command("release", bluegreen_version="1.1", bluegreen_hold=4)
+        release = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+        wait_until(lambda: served_by_green() > 100 or release.poll() is not None, 120, "green serves a part")
+        watched.close()
+        (home / "admin.sock").rename(home / "away.sock")
+        told = release.communicate(timeout=120)[0]
+        (home / "away.sock").rename(home / "admin.sock")
+    assert release.returncode == 2, told
+    assert "The traffic is held at 50 % on green" in told
+    assert stage.map_entry() == "shop blue:green:5000"
+    assert stage.report()["outcome"] == "failed"
+    assert_clean(seen)
+
+    back = stage.rig.play("rollback", bluegreen_version="1.1")
+    assert "All traffic is back on blue" in back.stdout
+    assert stage.map_entry() == "shop blue:green:0"
 
 
 def test_one_load_balancer_lost_half_way_sends_the_others_back_and_is_named(fleet: Any) -> None:
