@@ -88,8 +88,8 @@ options:
         type: float
       max_latency_ms:
         description:
-      - The longest mean response time, in milliseconds.
-      - HAProxy's mean is over the latest 1024 requests of the colour, whatever version answered them.
+          - The longest mean response time, in milliseconds.
+          - HAProxy's mean is over the latest 1024 requests of the colour, whatever version answered them.
         type: float
       min_requests:
         description: How many requests there must be within the window to judge at all.
