@@ -245,10 +245,13 @@ class Rig:
             *more,
         ]
 
+    def environment(self, **more: str) -> dict[str, str]:
+        return environment(ANSIBLE_REMOTE_TMP=str(self.directory / "tmp"), **more)
+
     def play(self, playbook: str, *more: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(playbook, *more, **variables),
-            env=environment(),
+            env=self.environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -268,7 +271,7 @@ class Rig:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What ansible-playbook runs with: this Python's tools, and a group that matches no host is an error."""
+    """What ansible-playbook runs with: this Python's tools, and a play that matches no host is an error."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, "PATH": path, "ANSIBLE_HOST_PATTERN_MISMATCH": "error", **more}
 

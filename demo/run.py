@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from . import measure
-from .rig import ROOT, Rig, environment, find_haproxy, load_command, wait_until
+from .rig import ROOT, Rig, find_haproxy, load_command, wait_until
 from .screen import Screen, share_bar
 
 FAIL_SHARE = 0.3
@@ -132,7 +132,8 @@ class Demo:
         )
         self.rig.deploy("blue", "1.0")
         self.rig.deploy("green", "1.0")
-        self._play("haproxy")
+        if self._play("haproxy"):
+            raise SystemExit("The load balancer could not be set up: see above what failed.")
 
     def _releases(self) -> Iterator[Release]:
         """1.1, as many good ones more as the requests asked for take, and then the bad one."""
@@ -157,14 +158,17 @@ class Demo:
             bluegreen_report_name=f"release-{version}",
             demo_fail_share=0 if good else FAIL_SHARE,
         )
-        report = json.loads((self.rig.directory / "reports" / f"release-{version}.json").read_text())
+        written = self.rig.directory / "reports" / f"release-{version}.json"
+        if not written.exists():
+            raise SystemExit(f"The release of {version} ended without a report: see above what failed.")
+        report = json.loads(written.read_text())
         return Release(version, good, began, time.time(), code, report)
 
     def _play(self, playbook: str, **variables: Any) -> int:
         lines: queue.Queue[str | None] = queue.Queue()
         self.playing = subprocess.Popen(
             self.rig.command(playbook, **variables),
-            env=environment(
+            env=self.rig.environment(
                 ANSIBLE_STDOUT_CALLBACK="bluegreen.deploy.progress",
                 ANSIBLE_FORCE_COLOR="1" if self.screen.terminal else "0",
                 COLUMNS=str(self.screen.width),

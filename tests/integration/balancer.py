@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from demo import measure
-from demo.rig import ROOT, Rig, environment, free_ports, load_command, wait_until
+from demo.rig import ROOT, Rig, free_ports, load_command, wait_until
 from plugins.module_utils._haproxy.runtime_api import RuntimeApi
 from plugins.module_utils._traffic.haproxy import PROVIDER
 from plugins.module_utils._traffic.router import Router
@@ -290,5 +290,5 @@ def playbook(rig: Rig, path: Path, tasks: list[dict[str, Any]], *more: str) -> s
     play = {"hosts": "lb1", "gather_facts": False, "tasks": tasks}
     path.write_text(json.dumps([play]))
     return subprocess.run(
-        rig.command(str(path), *more), env=environment(), capture_output=True, text=True, check=False, timeout=120
+        rig.command(str(path), *more), env=rig.environment(), capture_output=True, text=True, check=False, timeout=120
     )

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from demo.rig import TEST_TOKEN, environment, wait_until
+from demo.rig import TEST_TOKEN, wait_until
 from plugins.module_utils._haproxy.pool import Pool
 from plugins.module_utils._haproxy.runtime_api import RuntimeApi
 
@@ -79,7 +79,7 @@ def test_when_nobody_can_look_the_traffic_is_held_where_it_is(stage: Any) -> Non
 
     with stage.load() as seen:
         command = stage.rig.command("release", bluegreen_version="1.1", bluegreen_hold=4)
-        release = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+        release = subprocess.Popen(command, env=stage.rig.environment(), stdout=subprocess.PIPE, text=True)
         wait_until(lambda: served_by_green() > 100 or release.poll() is not None, 120, "green serves a part")
         watched.close()
         (home / "admin.sock").rename(home / "away.sock")
