@@ -23,7 +23,10 @@ class BlueGreenError(Exception):
         self.expected = expected
         self.todo = todo
         self.details = details
-        super().__init__(self.message)
+        super().__init__(found)
+
+    def __str__(self) -> str:
+        return self.message
 
     def of(self: E, what: str) -> E:
         """The same error, named after the part of the work it befell."""

@@ -20,6 +20,7 @@ from .._errors import (
     InvalidError,
     MissingError,
     NotReadyError,
+    NotVerifiedError,
     UnsupportedError,
 )
 from .._haproxy.map_file import MapFile
@@ -119,11 +120,15 @@ class HAProxyMap(_HAProxy):
             self._replaced = running
             if self._file:
                 self._file.set(self._key, entry)
-            answer, read_back = self._api.ask(f"set map {self._map} {self._key} {entry}", self._get())
-            if answer:
-                raise DeniedError(f"HAProxy answers {answer!r} to 'set map'", "no objection")
-            if _value(read_back) != entry:
-                raise ConflictError(f"the map entry reads {_value(read_back)!r} after it was set", repr(entry))
+            if running != entry:
+                self._set(entry)
+
+    def _set(self, entry: str) -> None:
+        answer, read_back = self._api.ask(f"set map {self._map} {self._key} {entry}", self._get())
+        if answer:
+            raise DeniedError(f"HAProxy answers {answer!r} to 'set map'", "no objection")
+        if _value(read_back) != entry:
+            raise NotVerifiedError(f"the map entry reads {_value(read_back)!r} after it was set", repr(entry))
 
     def verify(self, wanted: Split) -> bool | None:
         self._api.close()  # it may be with a worker that a reload has replaced meanwhile

@@ -21,11 +21,13 @@ from plugins.module_utils._errors import (
     InvalidError,
     MissingError,
     NotReadyError,
+    NotVerifiedError,
     UnsupportedError,
 )
 from plugins.module_utils._haproxy.pool import Server
 from plugins.module_utils._traffic.haproxy import PROVIDER, HAProxyMap, HAProxyServers, _entry
 from plugins.module_utils._traffic.split import WHOLE, Split
+from plugins.module_utils._traffic.switch import Order, Route, switch
 from tests.unit.plugins.module_utils._haproxy.fakes import FakeHAProxy, FakeSocket, answering
 
 from .fakes import BLUE, COLOURS, GREEN, green
@@ -191,7 +193,7 @@ def test_a_foreign_change_is_a_conflict_and_is_left_alone(tmp_path: Path) -> Non
     ("says", "error"),
     [
         ({"set map": "Permission denied\n"}, DeniedError),
-        ({"set map": ""}, ConflictError),  # it says nothing, and does nothing
+        ({"set map": ""}, NotVerifiedError),  # it says nothing, and does nothing
         ({"get map": "Unknown map identifier. Please use #<id> or <file>.\n"}, MissingError),
         ({"get map": "type=str, case=sensitive, found=no\n"}, MissingError),
         ({"get map": "rubbish"}, MissingError),
@@ -202,6 +204,22 @@ def test_whatever_haproxy_objects_is_an_error(says: dict[str, str], error: type[
     fake.says = says
     with routed(fake, **MAP_WAY) as (router, _socket):
         fails(error, lambda: router.apply(GREEN, BLUE))
+
+
+@pytest.mark.parametrize(("answer", "code"), [("", "not_verified"), ("Permission denied\n", "denied")])
+def test_a_file_that_was_written_for_a_switch_that_was_not_made_is_put_back(
+    answer: str, code: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "route.map"
+    path.write_text("shop blue:green:0\n")
+    fake = FakeHAProxy()
+    fake.says = {"set map": answer}
+    options = {**MAP_WAY, "persist": True, "map_file": str(path)}
+    with routed(fake, **options) as (router, _socket), pytest.raises(BlueGreenError) as caught:
+        switch([Route("lb1", router)], Order(GREEN))
+    told = caught.value.details["routes"][0]
+    assert (caught.value.code, told["restored"], told["after"]) == (code, True, {"blue": 100, "green": 0})
+    assert path.read_text() == "shop blue:green:0\n"
 
 
 @pytest.mark.parametrize(
