@@ -114,3 +114,21 @@ class UndoFailedError(BlueGreenError):
     """A change failed, and so did putting it back: the route is in doubt."""
 
     code = "undo_failed"
+
+
+class LockedError(BlueGreenError):
+    """Another release is open, and holds the lock."""
+
+    code = "locked"
+
+
+class FrozenError(BlueGreenError):
+    """A freeze is in force: no new release may begin."""
+
+    code = "frozen"
+
+
+class BrokenRecordError(BlueGreenError):
+    """What is stored is no record of ours: truncated, of something else, or mended badly by hand."""
+
+    code = "broken"
