@@ -63,6 +63,39 @@ options:
         description: Seconds to look at most.
         type: float
         default: 10.0
+  commit_at:
+    description:
+      - The instant at which the routes are changed, in seconds since the epoch by the clock of the host that
+        the module runs on, so that many hosts change theirs together. It may be at most 300 seconds ahead.
+      - When a route is ready only after it, nothing is changed, and the task fails with the code C(timeout).
+      - By default, the routes are changed as soon as all of this call are ready. In check mode nobody waits.
+    type: float
+  app:
+    description: What is released. Names the files in O(state_dir).
+    type: str
+  state_dir:
+    description:
+      - The directory on the host that the module runs on for O(token) and O(revert_after). It is made with mode
+        0700 if it is missing.
+    type: path
+    default: /var/lib/bluegreen
+  token:
+    description:
+      - The fencing token of the release, 1 or more. Whoever takes a release over has a higher one.
+      - This host keeps the highest one it has seen for O(app). With a lower one nothing is changed or put back
+        any more, and the task fails with the code C(conflict).
+    type: int
+  revert_after:
+    description:
+      - Seconds of silence, after the end of the call, until this host puts the traffic back by itself.
+      - A watchdog is armed on this host before anything is changed. It needs no connection and no Ansible, and
+        ends when the release confirms with the module M(bluegreen.deploy.release).
+      - Each route goes back to where the release found it, or to O(watch.back_to). A route that somebody else
+        has moved meanwhile is left alone.
+      - Armed again with the same O(token), it goes back to where the release found the route at first.
+      - It is disarmed, too, when a call with the same O(token) leaves it nothing to put back.
+      - It does not outlive a reboot of the host.
+    type: float
   watch:
     description:
       - Watch the colour that was raised, by the load balancer's own counters, after the change is verified.
@@ -130,6 +163,14 @@ EXAMPLES = r"""
     watch:
       duration: 60
       max_error_share: 1
+
+- name: Send all traffic to green, back by itself unless it is confirmed within five minutes
+  bluegreen.deploy.traffic:
+    routes: "{{ bluegreen_routes }}"
+    to: green
+    app: shop
+    token: "{{ bluegreen_token }}"
+    revert_after: 300
 """
 
 RETURN = r"""
@@ -185,6 +226,31 @@ routes:
       restored_at: null
       drift: []
       error: null
+skew_ms:
+  description: From the first change of a route to the last one of this call, in milliseconds. Null if none moved.
+  returned: success
+  type: float
+  sample: 0.412
+clock:
+  description: This host's clock at the end of the call, in seconds since the epoch.
+  returned: success
+  type: float
+  sample: 1795402800.123
+watchdog:
+  description: The watchdog of O(revert_after), from this call or an earlier one of the release. Null if there is none.
+  returned: success, and on failure once the options were checked
+  type: dict
+  contains:
+    state:
+      description: V(armed), or V(undone) when there is nothing left to put back.
+      type: str
+    fires_at:
+      description: When it puts the traffic back, ISO 8601 in UTC.
+      type: str
+    by:
+      description: V(systemd), a timer of the system, or V(process), a process of its own.
+      type: str
+  sample: {state: armed, fires_at: "2026-11-23T03:05:00.000000+00:00", by: systemd}
 watched:
   description: What was seen with O(watch), as the module M(bluegreen.deploy.analysis) returns it. Null if nothing was.
   returned: success, and on failure with code C(threshold_exceeded)
@@ -204,6 +270,7 @@ failure:
     code: conflict
 """
 
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -211,10 +278,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._analysis.counters import WATCH_SPEC, watcher
 from ..module_utils._errors import InvalidError
 from ..module_utils._module import run_module
+from ..module_utils._traffic.fence import Fence
 from ..module_utils._traffic.guard import guarded_switch
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.split import Split
-from ..module_utils._traffic.switch import Order, switch
+from ..module_utils._traffic.switch import Order, skew_ms
+from ..module_utils._traffic.watchdog import watchdog_of
 
 ARGUMENT_SPEC = {
     **ROUTES_SPEC,
@@ -231,6 +300,11 @@ ARGUMENT_SPEC = {
             "timeout": {"type": "float", "default": 10.0},
         },
     },
+    "commit_at": {"type": "float"},
+    "app": {"type": "str"},
+    "state_dir": {"type": "path", "default": "/var/lib/bluegreen"},
+    "token": {"type": "int", "no_log": False},
+    "revert_after": {"type": "float"},
     "watch": {
         "type": "dict",
         "options": {**WATCH_SPEC, "back_to": {"type": "str"}},
@@ -249,23 +323,37 @@ def order(params: dict[str, t.Any], colours: tuple[str, str]) -> Order:
         force=params["force"],
         verify_timeout=verify["timeout"],
         verify_interval=verify["timeout"] / verify["retries"],
+        commit_at=params["commit_at"],
     )
 
 
+def fence(params: dict[str, t.Any]) -> Fence | None:
+    if params["token"] is None:
+        return None
+    return Fence(params["state_dir"], params["app"], params["token"])
+
+
 def traffic(module: AnsibleModule) -> dict[str, t.Any]:
-    colours, routes = build_routes(module.params)
-    wanted = order(module.params, colours)
-    watch, watched = module.params["watch"], None
-    if watch is None:
-        outcomes = switch(routes, wanted, dry_run=module.check_mode)
-    else:
-        back_to = Split.only(colours, watch["back_to"]) if watch["back_to"] else None
-        guard = watcher(routes, watch)
-        outcomes, watched = guarded_switch(routes, wanted, guard, back_to=back_to, dry_run=module.check_mode)
+    params, watch = module.params, module.params["watch"]
+    colours, routes = build_routes(params)
+    back_to = Split.only(colours, watch["back_to"]) if watch and watch["back_to"] else None
+    watchdog = watchdog_of(params, routes, back_to)
+    outcomes, watched = guarded_switch(
+        routes,
+        order(params, colours),
+        watcher(routes, watch) if watch else None,
+        back_to=back_to,
+        dry_run=module.check_mode,
+        fence=fence(params),
+        watchdog=watchdog,
+    )
     return {
         "changed": any(outcome.changed for outcome in outcomes),
         "routes": [outcome.as_result() for outcome in outcomes],
         "watched": watched.as_result() if watched else None,
+        "watchdog": watchdog.as_result() if watchdog else None,
+        "skew_ms": skew_ms(outcomes),
+        "clock": time.time(),
         "diff": {
             "before": {outcome.name: outcome.before.percents() for outcome in outcomes},
             "after": {outcome.name: outcome.after.percents() for outcome in outcomes},
@@ -279,6 +367,7 @@ def main() -> None:
         argument_spec=ARGUMENT_SPEC,
         mutually_exclusive=[("to", "split")],
         required_one_of=[("to", "split")],
+        required_by={"token": ("app",), "revert_after": ("app",)},
     )
 
 

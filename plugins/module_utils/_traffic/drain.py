@@ -15,15 +15,60 @@ from .switch import Route, of_all
 
 @dataclass(frozen=True)
 class Left:
-    """What one route still has in flight on the colour."""
+    """What one route still has in flight on the colour, and what came to it meanwhile."""
 
     route: str
     requests: int
     long_lived: int
     """Connections that no answer will end, such as WebSockets."""
+    new_requests: int
+    """Requests that reached the colour since the first look."""
 
     def as_result(self) -> dict[str, t.Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A look at one route, and what it shows together with those before it. Times are of the clock."""
+
+    left: Left
+    counted: int
+    """Requests by the load balancer's own counter."""
+    first: float
+    """When the first look ended."""
+    still_since: float
+    """When the look ended that first saw the counter where it is now."""
+    began: float
+    """When this look began."""
+
+    @property
+    def watched(self) -> float:
+        return max(0.0, self.began - self.first)
+
+    @property
+    def quiet(self) -> float:
+        """Seconds for which surely no new request came."""
+        return max(0.0, self.began - self.still_since)
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """When a colour is drained."""
+
+    wait_for_long_lived: bool
+    allowed: int
+    quiet: float
+
+    def busy(self, look: _Look) -> bool:
+        work = look.left.requests + (look.left.long_lived if self.wait_for_long_lived else 0)
+        return work > self.allowed
+
+    def in_use(self, look: _Look) -> bool:
+        return look.quiet < self.quiet
+
+    def reached(self, looks: t.Sequence[_Look]) -> bool:
+        return not any(self.busy(look) or self.in_use(look) for look in looks)
 
 
 def drain(
@@ -32,40 +77,72 @@ def drain(
     *,
     wait_for_long_lived: bool,
     allowed: int,
+    quiet: float,
     timeout: float,
     interval: float,
     clock: Clock = SYSTEM_CLOCK,
 ) -> list[Left]:
-    """Wait until each route has at most ``allowed`` in flight on the colour; returns what is left then.
+    """Wait until each route has at most ``allowed`` in flight on the colour and got no new request for ``quiet`` s.
 
-    Raises ``timeout`` with C(left) in its details.
+    Returns what is left then. Raises ``timeout`` with C(left) in its details.
     """
+    goal = _Goal(wait_for_long_lived, allowed, quiet)
+    latest: dict[str, _Look] = {}
 
-    def work(left: Left) -> int:
-        return left.requests + (left.long_lived if wait_for_long_lived else 0)
+    def look() -> list[_Look]:
+        looks = of_all(lambda route: _look(route, colour, latest.get(route.name), clock), routes)
+        latest.update({one.left.route: one for one in looks})
+        return looks
 
-    left, drained = until(
-        lambda: of_all(lambda route: _look(route, colour), routes),
-        lambda seen: all(work(one) <= allowed for one in seen),
-        timeout=timeout,
-        interval=interval,
-        clock=clock,
-    )
+    looks, drained = until(look, goal.reached, timeout=timeout, interval=interval, clock=clock)
     if not drained:
-        busy = [one for one in left if work(one) > allowed]
-        what = "; ".join(f"{o.route}: {o.requests} requests, {o.long_lived} long-lived connections" for o in busy)
-        raise TimeLimitError(
-            f"after {timeout:g} s {colour} still has in flight on {what}",
-            f"at most {allowed} on each route",
-            "Wait longer, or set long_lived to leave to let long-lived connections go on",
-            left=[one.as_result() for one in left],
-        )
-    return left
+        raise _not_drained(colour, goal, looks, timeout)
+    return [one.left for one in looks]
 
 
-def _look(route: Route, colour: str) -> Left:
+def _look(route: Route, colour: str, before: _Look | None, clock: Clock) -> _Look:
+    began = clock.now()
     seen, long_lived = route.router.observe(), route.router.long_lived()
     if seen is None:
         raise UnsupportedError("this provider does not count connections", "one that does")
+    now = clock.now()
     tunnels = long_lived[colour] if long_lived else 0
-    return Left(route.name, requests=max(0, seen[colour].in_flight - tunnels), long_lived=tunnels)
+    counted = seen[colour].requests
+    return _Look(
+        Left(route.name, max(0, seen[colour].in_flight - tunnels), tunnels, _new(counted, before)),
+        counted,
+        first=before.first if before else now,
+        still_since=before.still_since if before and before.counted == counted else now,
+        began=began,
+    )
+
+
+def _new(counted: int, before: _Look | None) -> int:
+    """Requests since the first look; a counter that went back began anew at 0, as after a reload."""
+    if before is None:
+        return 0
+    return before.left.new_requests + (counted - before.counted if counted >= before.counted else counted)
+
+
+def _not_drained(colour: str, goal: _Goal, looks: t.Sequence[_Look], timeout: float) -> TimeLimitError:
+    busy = [
+        f"{look.left.route}: {look.left.requests} requests, {look.left.long_lived} long-lived connections"
+        for look in looks
+        if goal.busy(look)
+    ]
+    in_use = [
+        f"{look.left.route}: {look.left.new_requests} new requests in {look.watched:.3g} s, "
+        f"none in the last {look.quiet:.3g} s"
+        for look in looks
+        if goal.in_use(look)
+    ]
+    found = [f"still has in flight on {'; '.join(busy)}"] if busy else []
+    found += [f"was not quiet on {'; '.join(in_use)}"] if in_use else []
+    return TimeLimitError(
+        f"after {timeout:g} s {colour} {', and '.join(found)}",
+        f"at most {goal.allowed} on each route" + (f" and no new request for {goal.quiet:g} s" if goal.quiet else ""),
+        "Look with traffic_info who still sends requests to it, or wait longer"
+        if in_use
+        else "Wait longer, or set long_lived to leave to let long-lived connections go on",
+        left=[look.left.as_result() for look in looks],
+    )

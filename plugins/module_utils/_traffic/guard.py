@@ -9,17 +9,20 @@ import typing as t
 
 from .._analysis.watch import Verdict
 from .._errors import BlueGreenError, ThresholdError
+from .fence import Fence
 from .split import Split
-from .switch import Order, Outcome, Route, put_back, switch
+from .switch import Order, Outcome, Route, Watchdog, put_back, switch
 
 
 def guarded_switch(
     routes: t.Sequence[Route],
     order: Order,
-    watch: t.Callable[[str], Verdict],
+    watch: t.Callable[[str], Verdict] | None = None,
     *,
     back_to: Split | None = None,
     dry_run: bool = False,
+    fence: Fence | None = None,
+    watchdog: Watchdog | None = None,
 ) -> tuple[list[Outcome], Verdict | None]:
     """Switch, then watch the colour that was raised; a verdict of fail puts everything back at once.
 
@@ -27,21 +30,49 @@ def guarded_switch(
     moved. With it, the routes are watched even if they were there already, and go to that split.
     Raises ``threshold_exceeded``, with the routes and the verdict in its details.
     """
-    outcomes = switch(routes, order, dry_run=dry_run)
-    watched = [route for route, outcome in zip(routes, outcomes) if outcome.changed or back_to]
-    if dry_run or not watched:
-        return outcomes, None
-    cause: BlueGreenError
     try:
-        verdict = watch(_raised(order, outcomes))
-        if verdict.verdict != "fail":
-            return outcomes, verdict
-        cause = ThresholdError(verdict.reason, todo="The traffic was put back", watched=verdict.as_result())
+        done = _switch_and_watch(routes, order, watch, back_to, dry_run=dry_run, fence=fence, watchdog=watchdog)
+    except BlueGreenError as error:
+        error.details["watchdog"] = watchdog.stand_down() if watchdog and not dry_run else None
+        raise
+    if watchdog and not dry_run:
+        watchdog.stand_down()
+    return done
+
+
+def _switch_and_watch(
+    routes: t.Sequence[Route],
+    order: Order,
+    watch: t.Callable[[str], Verdict] | None,
+    back_to: Split | None,
+    *,
+    dry_run: bool,
+    fence: Fence | None,
+    watchdog: Watchdog | None,
+) -> tuple[list[Outcome], Verdict | None]:
+    outcomes = switch(routes, order, dry_run=dry_run, fence=fence, watchdog=watchdog)
+    watched = [route for route, outcome in zip(routes, outcomes) if outcome.changed or back_to]
+    if dry_run or not watched or not watch:
+        return outcomes, None
+    verdict, cause = _judge(watch, _raised(order, outcomes, back_to))
+    if cause:
+        raise put_back(watched, outcomes, cause, back_to, fence)
+    return outcomes, verdict
+
+
+def _judge(watch: t.Callable[[str], Verdict], colour: str) -> tuple[Verdict | None, BlueGreenError | None]:
+    try:
+        verdict = watch(colour)
     except Exception as error:  # noqa: BLE001 -- nobody watches any more: what was moved must not stay so
-        cause = BlueGreenError(f"the watch broke: {type(error).__name__}: {error}")
-    raise put_back(watched, outcomes, cause, back_to)
+        return None, BlueGreenError(f"the watch broke: {type(error).__name__}: {error}")
+    if verdict.verdict == "fail":
+        return verdict, ThresholdError(verdict.reason, todo="The traffic was put back", watched=verdict.as_result())
+    return verdict, None
 
 
-def _raised(order: Order, outcomes: t.Sequence[Outcome]) -> str:
+def _raised(order: Order, outcomes: t.Sequence[Outcome], back_to: Split | None) -> str:
+    """The colour to watch: on the way from home it is the other one, also where it was raised by an earlier call."""
+    if back_to and back_to.leader:
+        return back_to.other(back_to.leader)
     raised = [outcome.after.raised_from(outcome.before) for outcome in outcomes]
     return next((colour for colour in raised if colour), order.wanted.leader or order.wanted.second)

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
+import sys
+import threading
 import typing as t
 from collections import Counter
 
@@ -25,12 +28,25 @@ from .._errors import (
 )
 from .._haproxy.map_file import MapFile
 from .._haproxy.pool import Pool, Server, activity, all_out
-from .._haproxy.runtime_api import RuntimeApi, need_admin, parse_version, word
+from .._haproxy.runtime_api import RuntimeApi, need_admin, parse_address, parse_version, word
 from .._wait import until
 from .router import Activity, Capabilities, Provider, Router
 from .split import WHOLE, Split
 
 HEAVIEST = 256
+
+
+class _Api(RuntimeApi):
+    """A session for each call, and few at a time: HAProxy has ten by default, "stats maxconn", for all routes."""
+
+    _free = threading.BoundedSemaphore(5)
+
+    def ask(self, *commands: str) -> list[str]:
+        with self._free:
+            try:
+                return super().ask(*commands)
+            finally:
+                self.close()
 
 
 class _HAProxy(Router):
@@ -42,7 +58,7 @@ class _HAProxy(Router):
         self._timeout: float = options["timeout"]
         if not 0 < self._timeout < float("inf"):
             raise InvalidError(f"timeout is {self._timeout:g}", "a number of seconds above 0")
-        self._api = RuntimeApi(self._socket, self._timeout)
+        self._api = _Api(self._socket, self._timeout)
         unnamed = [colour for colour in colours if not isinstance(backends.get(colour), str)]
         if unnamed or len(backends) > len(colours):
             raise InvalidError(
@@ -108,13 +124,13 @@ class HAProxyMap(_HAProxy):
         if self._file:
             self._file.check_writable()
 
-    def apply(self, wanted: Split, expected: Split) -> None:
+    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
         with self._file.locked(self._timeout) if self._file else contextlib.nullcontext():
             running = self._running()
             found = self._split(running)
             if found != expected:
                 raise ConflictError(f"the split is {found}", f"{expected}", "Somebody else moved the traffic")
-            entry = _entry(wanted, active=running.split(":")[0])
+            entry = _entry(wanted, active=live or running.split(":")[0])
             if self._replaced and self._split(self._replaced) == wanted:
                 entry = self._replaced  # the way back restores which colour was active, too
             self._replaced = running
@@ -130,8 +146,14 @@ class HAProxyMap(_HAProxy):
         if _value(read_back) != entry:
             raise NotVerifiedError(f"the map entry reads {_value(read_back)!r} after it was set", repr(entry))
 
+    def by_hand(self, wanted: Split) -> str:
+        entry = _entry(wanted, active=wanted.leader or wanted.first)
+        if self._replaced and self._split(self._replaced) == wanted:
+            entry = self._replaced
+        running = _by_hand(self._socket, [f"set map {self._map} {self._key} {entry}"])
+        return f"{_write_by_hand(self._file.path, self._key, entry)} && {running}" if self._file else running
+
     def verify(self, wanted: Split) -> bool | None:
-        self._api.close()  # it may be with a worker that a reload has replaced meanwhile
         return self.read() == wanted and not (self._file and self._file.get(self._key) != self._running())
 
     def observe(self) -> dict[str, Activity] | None:
@@ -184,6 +206,26 @@ def _entry(wanted: Split, active: str) -> str:
     return f"{active}:{candidate}:{wanted.share(candidate)}"
 
 
+def _write_by_hand(path: str, key: str, entry: str) -> str:
+    pattern = re.sub(r"([.\[])", r"\\\1", key)
+    change = rf"s|^[[:space:]]*{pattern}[[:space:]].*|{key} {entry}|"
+    return shlex.join(["sed", "-i", "--follow-symlinks", "-e", change, "--", path])
+
+
+def _by_hand(socket: str, commands: t.Sequence[str]) -> str:
+    """Whoever ran this has this Python; socat is on few hosts, and its addresses have a syntax of their own."""
+    address = parse_address(socket)
+    unix = isinstance(address, str)
+    program = (
+        "import socket,sys;"
+        + ("s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);" if unix else "")
+        + ("" if unix else "s=socket.create_connection(sys.argv[1].rsplit(chr(58),1));")
+        + "s.sendall(chr(10).join([*sys.argv[2:],chr(10)]).encode());print(s.makefile().read())"
+    )
+    where = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+    return shlex.join([sys.executable, "-c", program, where, *commands])
+
+
 def _value(answer: str) -> str | None:
     found = re.search(r'found=yes.* value="([^"]*)"', answer)
     return found.group(1) if found else None
@@ -205,6 +247,7 @@ class HAProxyServers(_HAProxy):
         super().__init__(colours, options, two or dict.fromkeys(colours, one))
         self._patterns = _patterns(colours, options["servers"]) if one else None
         self._lower = options["lower_with"]
+        self._known: list[Server] = []
 
     def read(self) -> Split:
         servers = self._pool.servers()
@@ -229,7 +272,7 @@ class HAProxyServers(_HAProxy):
 
     def check(self, wanted: Split) -> None:
         self._check_rights()
-        servers = self._pool.servers()
+        servers = self._known = self._pool.servers()
         for colour in self._colours:
             if not self._of(colour, servers):
                 raise MissingError(
@@ -248,7 +291,7 @@ class HAProxyServers(_HAProxy):
             )
         self._weights(wanted, servers)
 
-    def apply(self, wanted: Split, expected: Split) -> None:
+    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
         found = self.read()
         if found != expected:
             raise ConflictError(f"the split is {found}", f"{expected}", "Somebody else moved the traffic")
@@ -262,6 +305,14 @@ class HAProxyServers(_HAProxy):
             self._set(colour, wanted, weights, servers)
             if colour == raised:
                 self._wait_up(raised)
+
+    def by_hand(self, wanted: Split) -> str:
+        servers = self._known or self._pool.servers()
+        weights = self._weights(wanted, servers)
+        raised = wanted.leader or wanted.first
+        order = (raised, wanted.other(raised))
+        commands = [line for colour in order for line in self._commands(colour, wanted, weights, servers)]
+        return _by_hand(self._socket, ["prompt", *commands, "quit"])
 
     def verify(self, wanted: Split) -> bool | None:
         return self.read() == wanted
@@ -303,21 +354,26 @@ class HAProxyServers(_HAProxy):
         return dict(zip(self._colours, weights))
 
     def _set(self, colour: str, wanted: Split, weights: t.Mapping[str, int], servers: t.Sequence[Server]) -> None:
-        """Raise or lower all servers of a colour, its weights first when it is raised."""
+        commands = self._commands(colour, wanted, weights, servers)
+        objections = [(c, answer) for c, answer in zip(commands, self._api.ask(*commands)) if answer]
+        if objections:
+            command, answer = objections[0]
+            raise DeniedError(f"HAProxy answers {answer!r} to {command!r}", "no objection")
+
+    def _commands(
+        self, colour: str, wanted: Split, weights: t.Mapping[str, int], servers: t.Sequence[Server]
+    ) -> list[str]:
+        """To raise or lower all servers of a colour, its weights first when it is raised."""
         if wanted.share(colour):
             weight = weights.get(colour, "100%")
             verbs = [f"weight {weight}", "state ready"]
         else:
             verbs = [f"state {self._lower}"]
-        commands = [
+        return [
             f"set server {word(server.backend, 'backend name')}/{word(server.name, 'server name')} {verb}"
             for server in self._of(colour, servers)
             for verb in verbs
         ]
-        objections = [(c, answer) for c, answer in zip(commands, self._api.ask(*commands)) if answer]
-        if objections:
-            command, answer = objections[0]
-            raise DeniedError(f"HAProxy answers {answer!r} to {command!r}", "no objection")
 
     def _wait_up(self, colour: str) -> None:
         """Never lower the old colour before HAProxy itself would send a request to the new one."""

@@ -65,15 +65,20 @@ class Router(abc.ABC):
         """Refuse, having changed nothing, when this route cannot be written or cannot hold ``wanted``."""
 
     @abc.abstractmethod
-    def apply(self, wanted: Split, expected: Split) -> None:
+    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
         """Put ``wanted`` in force, in one atomic call where the provider has one.
 
         Refuses with ``conflict``, and changes nothing, when the split in force is not ``expected``.
+        ``live`` is the colour that is to be the live one while both take traffic, where the provider knows one.
         """
 
     @abc.abstractmethod
     def verify(self, wanted: Split) -> bool | None:
         """Is ``wanted`` really in force? None: cannot tell."""
+
+    @abc.abstractmethod
+    def by_hand(self, wanted: Split) -> str:
+        """The shell command that puts ``wanted`` in force by hand, on the host that this runs on."""
 
     @abc.abstractmethod
     def observe(self) -> dict[str, Activity] | None:

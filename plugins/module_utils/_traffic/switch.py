@@ -9,29 +9,37 @@ goes wrong put back, in reverse order, those that were moved.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from .._errors import (
     BlueGreenError,
     ConflictError,
     DriftError,
+    InvalidError,
     NotReadyError,
     NotVerifiedError,
+    TimeLimitError,
     UndoFailedError,
     UnsupportedError,
 )
 from .._wait import SYSTEM_CLOCK, Clock, until
+from .fence import Fence, StaleTokenError, held
 from .router import Router
 from .split import Split, percent
 
 T = t.TypeVar("T")
 
 BARRIER_TIMEOUT = 30.0
+LONGEST_LEAD = 300.0
+"""Seconds that the instant to commit at may be ahead."""
+
+WALL_CLOCK = Clock(now=time.time)
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,34 @@ class Order:
     force: bool = False
     verify_timeout: float = 10.0
     verify_interval: float = 0.1
+    commit_at: float | None = None
+    """When to change the routes, in seconds since the epoch by this host's clock. None: as soon as all are ready."""
+
+
+class Watchdog(t.Protocol):
+    """Puts the traffic back by itself if nobody confirms the change in time."""
+
+    def arm(self, planned: t.Sequence[Outcome]) -> None:
+        """Before anything is changed; raises, and then nothing is."""
+
+    def holding(self) -> contextlib.AbstractContextManager[None]:
+        """Around one change: refused when the watchdog is armed no more, which cannot bite while it lasts."""
+
+    def stand_down(self) -> dict[str, t.Any] | None:
+        """In the end: disarm when there is nothing left to put back; never raises."""
+
+
+@dataclass(frozen=True)
+class _Guards:
+    """Who must agree to a change at the very moment that it is made."""
+
+    fence: Fence | None
+    watchdog: Watchdog | None
+
+    @contextlib.contextmanager
+    def held(self) -> t.Iterator[None]:
+        with held(self.fence), self.watchdog.holding() if self.watchdog else contextlib.nullcontext():
+            yield
 
 
 @dataclass(frozen=True)
@@ -91,22 +127,46 @@ class Outcome:
 
 
 def switch(
-    routes: t.Sequence[Route], order: Order, *, dry_run: bool = False, clock: Clock = SYSTEM_CLOCK
+    routes: t.Sequence[Route],
+    order: Order,
+    *,
+    dry_run: bool = False,
+    fence: Fence | None = None,
+    watchdog: Watchdog | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    wall: Clock = WALL_CLOCK,
 ) -> list[Outcome]:
     """Move every route to ``order.wanted``, or none.
 
+    The fence is raised before anything is read, so that no older release can change what is read here; the
+    watchdog is armed before anything is changed.
     Raises a ``BlueGreenError`` whose ``details["routes"]`` says for each route what was found, done and left.
     """
+    _check_instant(order.commit_at, wall)
+    if fence:
+        fence.check() if dry_run else fence.raise_up()
     found = prepare(routes, order)
     if dry_run:
         return found
+    if watchdog:
+        watchdog.arm(found)
     to_do = [(route, outcome) for route, outcome in zip(routes, found) if outcome.changed]
-    moved = dict(zip((route.name for route, _plan in to_do), _commit(to_do, order, clock)))
+    start = _Start(len(to_do), order.commit_at, wall)
+    done = _commit(to_do, order, start, _Guards(fence, watchdog), clock)
+    moved = {outcome.name: outcome for outcome in done}
     outcomes = [moved.get(outcome.name, outcome) for outcome in found]
+    if start.late:
+        raise _with_routes(_too_late(start.late), [replace(o, after=o.before, changed=False) for o in outcomes])
     causes = [outcome.error for outcome in outcomes if outcome.error]
     if causes:
-        raise put_back([route for route, _planned in to_do], outcomes, causes[0])
+        raise put_back([route for route, _planned in to_do], outcomes, causes[0], fence=fence)
     return outcomes
+
+
+def skew_ms(outcomes: t.Sequence[Outcome]) -> float | None:
+    """From the first commit to the last, in milliseconds. None: nothing was committed."""
+    times = [datetime.fromisoformat(outcome.committed_at) for outcome in outcomes if outcome.committed_at]
+    return (max(times) - min(times)) / timedelta(milliseconds=1) if times else None
 
 
 def prepare(routes: t.Sequence[Route], order: Order) -> list[Outcome]:
@@ -178,23 +238,65 @@ def _need_ready(router: Router, colour: str) -> None:
         )
 
 
-def _commit(to_do: t.Sequence[tuple[Route, Outcome]], order: Order, clock: Clock) -> list[Outcome]:
-    barrier = threading.Barrier(max(1, len(to_do)))
+class _Start:
+    """The one moment at which all routes begin, or none of them."""
+
+    def __init__(self, many: int, commit_at: float | None, wall: Clock) -> None:
+        self._barrier = threading.Barrier(max(1, many), action=self._decide)
+        self._commit_at, self._wall = commit_at, wall
+        self.late = 0.0
+        """Seconds by which the last route came too late to all that is then done: nothing."""
+
+    def wait(self) -> bool:
+        """Wait for the others and for the instant; false if it is too late to begin."""
+        self._barrier.wait(BARRIER_TIMEOUT)
+        while not self.late and (left := self._left()) > 0:
+            self._wall.sleep(min(left, 0.5))  # the host's clock may be set meanwhile
+        return not self.late
+
+    def _decide(self) -> None:
+        self.late = max(0.0, -self._left())
+
+    def _left(self) -> float:
+        return 0.0 if self._commit_at is None else self._commit_at - self._wall.now()
+
+
+def _commit(
+    to_do: t.Sequence[tuple[Route, Outcome]], order: Order, start: _Start, guards: _Guards, clock: Clock
+) -> list[Outcome]:
     plans = {route.name: plan for route, plan in to_do}
 
     def one(route: Route) -> Outcome:
         plan = plans[route.name]
         try:
-            barrier.wait(BARRIER_TIMEOUT)
-            began = time.monotonic()
-            route.router.apply(plan.after, plan.before)
-            took = (time.monotonic() - began) * 1000
-            plan = replace(plan, committed_at=_now(), took_ms=round(took, 3))
+            if not start.wait():
+                return plan
+            with guards.held():
+                began = time.monotonic()
+                route.router.apply(plan.after, plan.before)
+                took = (time.monotonic() - began) * 1000
+                plan = replace(plan, committed_at=_now(), took_ms=round(took, 3))
             return replace(plan, verified=_verified(route.router, order, clock))
         except Exception as error:  # noqa: BLE001 -- whatever it is, what was moved must be put back
             return replace(plan, error=_named(route, error))
 
     return [t.cast(Outcome, outcome) for outcome in side_by_side(one, [route for route, _plan in to_do])]
+
+
+def _check_instant(commit_at: float | None, wall: Clock) -> None:
+    if commit_at is not None and not 0 < commit_at <= wall.now() + LONGEST_LEAD:
+        raise InvalidError(
+            f"commit_at is {commit_at:.3f}, and the clock of this host {wall.now():.3f}",
+            f"an instant at most {LONGEST_LEAD:g} s ahead, in seconds since the epoch",
+        )
+
+
+def _too_late(late: float) -> BlueGreenError:
+    return TimeLimitError(
+        f"the routes were ready {late:.3f} s after the instant to commit at",
+        "all of them before it",
+        "Nothing was changed. Take a larger lead, or more forks",
+    )
 
 
 def _verified(router: Router, order: Order, clock: Clock) -> bool | None:
@@ -215,44 +317,91 @@ def _verified(router: Router, order: Order, clock: Clock) -> bool | None:
 
 
 def put_back(
-    moved: t.Sequence[Route], outcomes: t.Sequence[Outcome], cause: BlueGreenError, to: Split | None = None
+    moved: t.Sequence[Route],
+    outcomes: t.Sequence[Outcome],
+    cause: BlueGreenError,
+    to: Split | None = None,
+    fence: Fence | None = None,
 ) -> BlueGreenError:
     """Undo in reverse order; returns the error that says what is left.
 
-    Each route goes back to where it was found, or ``to`` the split given.
+    Each route goes back to where it was found, or ``to`` the split given. Once the release is taken over,
+    nothing is put back: the traffic is the successor's.
     """
     done = {outcome.name: outcome for outcome in outcomes}
     stuck: list[str] = []
+    commands: list[str] = []
+    taken_over: StaleTokenError | None = None
     for route in reversed(moved):
         outcome = done[route.name]
+        target = to or outcome.before
         try:
             if isinstance(outcome.error, ConflictError):  # nothing was changed, and what is there stays
                 done[route.name] = replace(outcome, after=route.router.read(), changed=False)
                 continue
-            done[route.name] = _restore(route.router, outcome, to or outcome.before)
+            done[route.name] = _restore(route.router, outcome, target, fence)
+        except StaleTokenError as error:
+            taken_over = error
+            done[route.name] = replace(outcome, restored=False, verified=None)
         except Exception as error:  # noqa: BLE001 -- the next route must still be put back
             stuck.append(_named(route, error).message)
+            commands.append(by_hand(route, target))
             done[route.name] = replace(outcome, restored=False, verified=None)
     left = [done[outcome.name] for outcome in outcomes]
-    if stuck:
-        cause = UndoFailedError(
-            f"{cause.message}. And putting it back failed: {'; '.join(stuck)}",
-            todo="Look at each route named here and put it back by hand",
+    return _with_routes(_what_is_left(cause, stuck, commands, taken_over), left)
+
+
+def _what_is_left(
+    cause: BlueGreenError, stuck: list[str], commands: list[str], taken_over: StaleTokenError | None
+) -> BlueGreenError:
+    what = BlueGreenError(cause.found, cause.expected).message
+    if taken_over:
+        return StaleTokenError(
+            f"{what}. And the traffic was left as it is: {'; '.join([taken_over.found, *stuck])}",
+            taken_over.expected,
+            taken_over.todo,
+            **cause.details,
         )
-    return _with_routes(cause, left)
+    if stuck:
+        return UndoFailedError(
+            f"{what}. And putting it back failed: {'; '.join(stuck)}",
+            todo=f"Look at each route named here, and put it back by hand: {'; '.join(commands)}",
+            **cause.details,
+        )
+    return cause
 
 
-def _restore(router: Router, outcome: Outcome, target: Split) -> Outcome:
-    now = router.read()
+def by_hand(route: Route, target: Split) -> str:
+    """The route and the command that puts the split in force there by hand, for a message; never raises."""
+    try:
+        return f"route {route.name}: {route.router.by_hand(target)}"
+    except Exception as error:  # noqa: BLE001 -- it helps to find the way back, and must not get into it
+        return f"route {route.name}: to {target} ({_named(route, error).message})"
+
+
+def _restore(router: Router, outcome: Outcome, target: Split, fence: Fence | None) -> Outcome:
     left_half_done = outcome.error is not None and outcome.committed_at is None
-    if not left_half_done and now not in (target, outcome.after):
-        raise ConflictError(f"the split is {now}", f"{outcome.after}, as it was left here", "Somebody else moved it")
-    if now != target or router.drift():
-        router.apply(target, now)
+    with held(fence):
+        go_back(router, target, None if left_half_done else (outcome.after,))
     restored_at = _now()
     if router.verify(target) is False:
         raise NotVerifiedError(f"the split is {router.read()}", f"{target}")
     return replace(outcome, after=target, changed=target != outcome.before, restored=True, restored_at=restored_at)
+
+
+def go_back(router: Router, home: Split, ours: t.Collection[Split] | None, live: str | None = None) -> bool:
+    """Put ``home`` in force where it is not; returns whether something was changed.
+
+    Raises ``conflict`` where the split in force is neither that nor one of ``ours``. None: any is.
+    """
+    now = router.read()
+    if ours is not None and now not in (home, *ours):
+        expected = " or ".join(map(str, ours))
+        raise ConflictError(f"the split is {now}", f"{expected}, as it was left here", "Somebody else moved it")
+    if now == home and not router.drift():
+        return False
+    router.apply(home, now, live)
+    return True
 
 
 def _with_routes(error: BlueGreenError, outcomes: t.Sequence[Outcome], failed: int = 1) -> BlueGreenError:

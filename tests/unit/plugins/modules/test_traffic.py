@@ -24,6 +24,7 @@ PARAMS: dict[str, t.Any] = {
     "on_drift": "fail",
     "force": False,
     "verify": {"retries": 100, "timeout": 10.0},
+    "commit_at": None,
 }
 ROUTE = {
     "name": "lb1",
@@ -48,6 +49,7 @@ ROUTE = {
             Order(Split("blue", "green", 10000), verify_timeout=2.0, verify_interval=0.5),
         ),
         ({"to": "blue", "verify": {}}, Order(Split("blue", "green", 10000))),
+        ({"to": "blue", "commit_at": 12.5}, Order(Split("blue", "green", 10000), commit_at=12.5)),
     ],
 )
 def test_options_become_an_order(given: dict[str, t.Any], order: Order) -> None:
@@ -80,6 +82,28 @@ def test_a_load_balancer_that_is_not_there_is_an_error_with_a_code(check_mode: b
     result = run_module("traffic", routes=[ROUTE], to="green", _ansible_check_mode=check_mode)
     assert (result["failed"], result["failure"]) == (True, {"code": "missing"})
     assert result["msg"].startswith("route lb1: there is no socket /nobody/admin.sock; expected HAProxy's stats socket")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"token": 1},
+        {"revert_after": 60},
+        {"app": "../shop", "token": 1},
+        {"app": "../shop", "revert_after": 60},
+        {"app": "", "token": 1},
+        {"app": "shop", "token": 0},
+        {"app": "shop", "token": 1, "state_dir": "relative"},
+        {"app": "shop", "revert_after": 0},
+        {"app": "shop", "revert_after": "nan"},
+        {"commit_at": 4e9},
+        {"commit_at": "nan"},
+    ],
+)
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_options_that_keep_a_release_safe_are_checked_first(given: dict[str, t.Any], check_mode: bool) -> None:
+    result = run_module("traffic", routes=[ROUTE], to="green", **given, _ansible_check_mode=check_mode)
+    assert (result["failed"], result["failure"]) == (True, {"code": "invalid"})
 
 
 def test_options_and_documentation_agree() -> None:

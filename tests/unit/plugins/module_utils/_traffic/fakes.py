@@ -52,7 +52,7 @@ class FakeRouter(Router):
     def check(self, wanted: Split) -> None:
         self._may_fail("check")
 
-    def apply(self, wanted: Split, expected: Split) -> None:
+    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
         self.at_apply()
         if self.split != expected:
             raise ConflictError(f"the split is {self.split}", str(expected))
@@ -65,6 +65,10 @@ class FakeRouter(Router):
     def verify(self, wanted: Split) -> bool | None:
         self._may_fail("verify")
         return self.verdicts.pop(0) if self.verdicts else self.split == wanted
+
+    def by_hand(self, wanted: Split) -> str:
+        self._may_fail("by_hand")
+        return f"move {self.name} to {wanted}"
 
     def observe(self) -> dict[str, Activity] | None:
         self._may_fail("observe")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 import pytest
 
@@ -15,26 +16,44 @@ from plugins.module_utils._wait import Clock
 
 from .fakes import COLOURS, FakeRouter
 
+OPTIONS: dict[str, t.Any] = {"wait_for_long_lived": True, "allowed": 0, "quiet": 0, "timeout": 10, "interval": 1}
+
+
+class Counting(FakeRouter):
+    """Counts the requests that each colour got."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted = dict.fromkeys(COLOURS, 0)
+
+    def observe(self) -> dict[str, Activity] | None:
+        seen = super().observe() or {}
+        return {colour: replace(seen[colour], requests=self.counted[colour]) for colour in seen}
+
 
 class Emptying:
-    """A clock, and routes of which each has a list of (requests, WebSockets), one for each second."""
+    """A clock, and routes of which each has a list of (requests, WebSockets), one for each second.
 
-    def __init__(self, *courses: list[tuple[int, int]]) -> None:
+    ``counters`` has the same for what the load balancer counted; without it, it counts nothing.
+    """
+
+    def __init__(self, *courses: list[tuple[int, int]], counters: t.Sequence[list[int]] = ()) -> None:
         self.now = 0.0
         self.courses = courses
-        self.routes = [Route(f"r{number}", FakeRouter()) for number in range(len(courses))]
+        self.counters = counters or [[0]] * len(courses)
+        self.routes = [Route(f"r{number}", Counting()) for number in range(len(courses))]
         self.sleep(0)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
-        for route, course in zip(self.routes, self.courses):
-            fake = t.cast(FakeRouter, route.router)
+        for route, course, counter in zip(self.routes, self.courses, self.counters):
+            fake = t.cast(Counting, route.router)
             fake.busy["blue"], fake.sockets["blue"] = course[min(int(self.now), len(course) - 1)]
-            fake.busy["green"] = 99  # is none of ours
+            fake.counted["blue"] = counter[min(int(self.now), len(counter) - 1)]
+            fake.busy["green"] = fake.counted["green"] = 99 + int(self.now)  # is none of ours
 
     def drain(self, **options: t.Any) -> list[Left]:
-        options = {"wait_for_long_lived": True, "allowed": 0, "timeout": 10, "interval": 1, **options}
-        return drain(self.routes, "blue", clock=Clock(lambda: self.now, self.sleep), **options)
+        return drain(self.routes, "blue", clock=Clock(lambda: self.now, self.sleep), **{**OPTIONS, **options})
 
 
 @pytest.mark.parametrize(
@@ -77,9 +96,129 @@ def test_when_the_time_is_over_it_says_what_is_left(
     assert emptying.now == 10
     ((requests, long_lived),) = course
     assert caught.value.details["left"] == [
-        {"route": "r0", "requests": requests, "long_lived": long_lived},
-        {"route": "r1", "requests": 0, "long_lived": 0},
+        {"route": "r0", "requests": requests, "long_lived": long_lived, "new_requests": 0},
+        {"route": "r1", "requests": 0, "long_lived": 0, "new_requests": 0},
     ]
+
+
+IDLE = [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("courses", "counters", "options", "seconds", "new"),
+    [
+        # without quiet, new requests do not matter, and are told
+        ([IDLE], [[5, 6, 7]], {}, 0, [0]),
+        ([[(1, 0), (1, 0), (0, 0)]], [[5, 6, 7]], {}, 2, [2]),
+        # from the first look on
+        ([IDLE], [[5]], {"quiet": 3}, 3, [0]),
+        ([IDLE], [[5]], {"quiet": 2.5}, 3, [0]),
+        ([IDLE], [[5]], {"quiet": 9}, 9, [0]),
+        # from the last new request on, which came sometime before it was seen
+        ([IDLE], [[5, 5, 6]], {"quiet": 3}, 5, [1]),
+        ([IDLE], [[5, 6, 8, 8, 9]], {"quiet": 3}, 7, [4]),
+        # on every route
+        ([IDLE, IDLE], [[5], [5, 6, 7, 8]], {"quiet": 2}, 5, [0, 3]),
+        ([IDLE, IDLE, IDLE], [[0, 0, 0, 1], [0, 1], [0]], {"quiet": 2}, 5, [1, 1, 0]),
+        # and nothing in flight
+        ([[(1, 0)] * 6 + IDLE], [[5]], {"quiet": 2}, 6, [0]),
+        ([[(1, 0), (1, 0), (0, 0)]], [[5, 5, 6]], {"quiet": 2}, 4, [1]),
+        # a counter that began anew, with and without a request meanwhile
+        ([IDLE], [[5, 5, 0]], {"quiet": 3}, 5, [0]),
+        ([IDLE], [[5, 6, 2]], {"quiet": 3}, 5, [3]),
+    ],
+)
+def test_it_waits_until_no_new_request_came_for_a_while(
+    courses: list[list[tuple[int, int]]],
+    counters: list[list[int]],
+    options: dict[str, t.Any],
+    seconds: float,
+    new: list[int],
+) -> None:
+    course = Emptying(*courses, counters=counters)
+    assert [one.new_requests for one in course.drain(**options)] == new
+    assert course.now == seconds
+
+
+@pytest.mark.parametrize(
+    ("courses", "counters", "found", "todo"),
+    [
+        (
+            [IDLE, IDLE],
+            [[5], [*range(100)]],
+            "was not quiet on r1: 10 new requests in 10 s, none in the last 0 s",
+            "Look with traffic_info",
+        ),
+        (
+            [IDLE, IDLE],
+            [[0, 0, 1, 1, 2, 2, 3, 3, 4], [7] * 9 + [1]],
+            (
+                "was not quiet on r0: 4 new requests in 10 s, none in the last 2 s; "
+                "r1: 1 new requests in 10 s, none in the last 1 s"
+            ),
+            "Look with traffic_info",
+        ),
+        (
+            [[(2, 1)], IDLE],
+            [[5], [5] * 9 + [6]],
+            (
+                "still has in flight on r0: 2 requests, 1 long-lived connections, and was not quiet on "
+                "r1: 1 new requests in 10 s, none in the last 1 s"
+            ),
+            "Look with traffic_info",
+        ),
+        (
+            [[(2, 0)], IDLE],
+            [[5], [5]],
+            "still has in flight on r0: 2 requests, 0 long-lived connections",
+            "Wait longer, or set long_lived",
+        ),
+    ],
+)
+def test_when_the_time_is_over_it_says_which_route_still_gets_requests(
+    courses: list[list[tuple[int, int]]], counters: list[list[int]], found: str, todo: str
+) -> None:
+    emptying = Emptying(*courses, counters=counters)
+    with pytest.raises(TimeLimitError) as caught:
+        emptying.drain(quiet=3)
+    assert caught.value.found == f"after 10 s blue {found}"
+    assert caught.value.expected == "at most 0 on each route and no new request for 3 s"
+    assert caught.value.todo.startswith(todo)
+
+
+class Slow(Counting):
+    """Takes its time to answer."""
+
+    def __init__(self, take: t.Callable[[float], None], seconds: float) -> None:
+        super().__init__()
+        self.take, self.seconds = take, seconds
+
+    def long_lived(self) -> dict[str, int] | None:
+        self.take(self.seconds)
+        return super().long_lived()
+
+
+def test_the_time_that_looks_take_is_not_quiet() -> None:
+    """The first look ends at 2 s; each next one begins a second after the one before has ended, at 3, 6, 9."""
+    course = Emptying(IDLE)
+    course.routes = [Route("r0", Slow(course.sleep, 2))]
+    assert course.drain(quiet=5, timeout=20) == [Left("r0", 0, 0, 0)]
+    assert course.now == 11
+
+
+def test_without_quiet_one_slow_look_is_enough() -> None:
+    course = Emptying(IDLE)
+    course.routes = [Route("r0", Slow(course.sleep, 5))]
+    assert course.drain() == [Left("r0", 0, 0, 0)]
+    assert course.now == 5
+
+
+def test_one_slow_look_says_nothing_about_before() -> None:
+    course = Emptying(IDLE)
+    course.routes = [Route("r0", Slow(course.sleep, 5))]
+    with pytest.raises(TimeLimitError) as caught:
+        course.drain(quiet=1, timeout=2)
+    assert caught.value.found == "after 2 s blue was not quiet on r0: 0 new requests in 0 s, none in the last 0 s"
 
 
 class Blank(FakeRouter):
@@ -98,13 +237,13 @@ class Blank(FakeRouter):
 
 def test_a_provider_that_does_not_count_is_refused() -> None:
     with pytest.raises(UnsupportedError) as caught:
-        drain([Route("r", Blank(counts=False))], "blue", wait_for_long_lived=True, allowed=0, timeout=1, interval=1)
+        drain([Route("r", Blank(counts=False))], "blue", **{**OPTIONS, "timeout": 1})
     assert caught.value.found == "route r: this provider does not count connections"
 
 
 def test_without_a_count_of_long_lived_connections_all_are_work() -> None:
     routes = [Route("r", Blank(counts=True))]
-    assert drain(routes, "blue", wait_for_long_lived=False, allowed=7, timeout=0, interval=1) == [Left("r", 7, 0)]
+    assert drain(routes, "blue", **{**OPTIONS, "wait_for_long_lived": False, "allowed": 7}) == [Left("r", 7, 0, 0)]
 
 
 def test_a_load_balancer_that_cannot_be_asked_is_named() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from plugins.module_utils._analysis.watch import Verdict
-from plugins.module_utils._errors import BlueGreenError
+from plugins.module_utils._errors import BlueGreenError, DeniedError
+from plugins.module_utils._traffic.fence import Fence, StaleTokenError
 from plugins.module_utils._traffic.guard import guarded_switch
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, Route
@@ -85,3 +86,37 @@ def test_what_was_not_moved_is_not_watched(split, dry_run):
     _routers, routes = rig(split)
     _outcomes, verdict = guarded_switch(routes, Order(GREEN), lambda _colour: 1 / 0, dry_run=dry_run)
     assert verdict is None
+
+
+def test_who_is_taken_over_while_watching_leaves_the_traffic_to_the_successor(tmp_path):
+    routers, routes = rig(BLUE)
+
+    def watch(_colour):
+        Fence(str(tmp_path), "shop", 2).raise_up()
+        return Verdict("fail", "bad")
+
+    with pytest.raises(StaleTokenError) as caught:
+        guarded_switch(routes, Order(GREEN), watch, fence=Fence(str(tmp_path), "shop", 1))
+    assert (routers[0].split, caught.value.details["watched"]["verdict"]) == (GREEN, "fail")
+
+
+def test_without_a_watch_it_is_a_switch():
+    routers, routes = rig(BLUE)
+    outcomes, verdict = guarded_switch(routes, Order(GREEN))
+    assert (routers[0].split, outcomes[0].changed, verdict) == (GREEN, True, None)
+
+
+def test_a_watch_that_failed_and_could_not_be_undone_says_both():
+    routers, routes = rig(BLUE)
+    routers[0].raises["apply"] = [None, DeniedError("no rights")]
+    with pytest.raises(BlueGreenError) as caught:
+        guarded_switch(routes, Order(GREEN), lambda _colour: Verdict("fail", "9 of 10 answers were errors"))
+    assert caught.value.found == "9 of 10 answers were errors. And putting it back failed: route r0: no rights"
+    assert (caught.value.code, caught.value.details["watched"]["verdict"]) == ("undo_failed", "fail")
+
+
+def test_a_canary_that_was_out_already_is_watched_by_its_own_colour():
+    _routers, routes = rig(TENTH)
+    seen = []
+    guarded_switch(routes, Order(TENTH), lambda colour: (seen.append(colour), Verdict("pass", ""))[1], back_to=BLUE)
+    assert seen == ["green"]

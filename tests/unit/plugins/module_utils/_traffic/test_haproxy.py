@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import shlex
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -177,6 +181,88 @@ def test_the_way_back_restores_which_colour_was_active_too(entry: str, moved_to:
         router.apply(moved_to, before)
         router.apply(before, moved_to)
     assert fake.map["shop"] == entry
+
+
+@pytest.mark.parametrize(
+    ("running", "wanted", "live", "entry"),
+    [
+        ("green:blue:0", green(10), "blue", "blue:green:1000"),
+        ("green:blue:0", green(10), None, "green:blue:9000"),
+        ("blue:green:0", green(50), "green", "green:blue:5000"),
+        ("blue:green:1000", BLUE, "green", "blue:green:0"),
+    ],
+)
+def test_who_knows_the_colour_that_was_live_may_say_so(
+    running: str, wanted: Split, live: str | None, entry: str
+) -> None:
+    """As the watchdog does, which is not the process that read it."""
+    fake = FakeHAProxy()
+    fake.map["shop"] = running
+    with routed(fake, **MAP_WAY) as (router, _socket):
+        router.apply(wanted, router.read(), live)
+    assert fake.map["shop"] == entry
+
+
+def test_no_more_sessions_are_open_than_haproxy_has() -> None:
+    """One that is kept for nothing keeps another route out."""
+    with routed(FakeHAProxy(), **MAP_WAY) as (router, _socket):
+        for call in (router.read, router.live, router.observe, lambda: router.check(GREEN)):
+            call()
+            assert router._api._socket is None
+
+
+# --- By hand ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/etc/haproxy/bluegreen.map", "/tmp/it's a map", '/tmp/a"b', "/tmp/$(id)", "/-e;ls"])
+def test_a_command_by_hand_is_words_and_no_more(path: str) -> None:
+    command = build(socket=path, map=MAP, key="a.b[1]+", map_file=path).by_hand(BLUE)
+    write, set_map = [
+        [*words] for last, words in itertools.groupby(shlex.split(command), lambda word: word == "&&") if not last
+    ]
+    change = r"s|^[[:space:]]*a\.b\[1]+[[:space:]].*|a.b[1]+ blue:green:0|"
+    assert write == ["sed", "-i", "--follow-symlinks", "-e", change, "--", path]
+    assert (set_map[:2], set_map[3:]) == ([sys.executable, "-c"], [path, f"set map {MAP} a.b[1]+ blue:green:0"])
+    assert not set("'\"$`") & set(set_map[2])
+
+
+def test_only_the_line_of_the_app_is_changed_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "the map"
+    path.write_text("# a.b is an app\na.b blue:green:0\naxb blue:green:0\na.bc blue:green:0\n")
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    write = build(**{**MAP_WAY, "key": "a.b", "persist": True, "map_file": str(link)}).by_hand(GREEN).split(" && ")[0]
+    subprocess.run(["/bin/sh", "-c", write], check=True)
+    assert path.read_text() == "# a.b is an app\na.b green:blue:0\naxb blue:green:0\na.bc blue:green:0\n"
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("socket", "opens", "where"),
+    [
+        ("unix@/run/a.sock", "socket.AF_UNIX", "/run/a.sock"),
+        ("ipv4@127.0.0.1:9999", "create_connection", "127.0.0.1:9999"),
+        ("[::1]:9999", "create_connection", "::1:9999"),
+    ],
+)
+def test_a_command_by_hand_reaches_each_kind_of_socket(socket: str, opens: str, where: str) -> None:
+    words = shlex.split(build(socket=socket, **MAP_WAY).by_hand(BLUE))
+    assert (opens in words[2], words[3]) == (True, where)
+
+
+def test_by_hand_servers_are_raised_before_others_are_lowered() -> None:
+    with routed(one_backend(b1=(0, 1), g1=(8, 1)), **ONE_BACKEND) as (router, socket):
+        router.check(GREEN)
+        asked = len(socket.lines)
+        words = shlex.split(router.by_hand(GREEN))
+        assert len(socket.lines) == asked  # what was seen is enough, when nobody answers any more
+    commands = ["weight 100%", "state ready"]
+    assert words[4:] == [
+        "prompt",
+        *(f"set server shop/g1 {verb}" for verb in commands),
+        "set server shop/b1 state drain",
+        "quit",
+    ]
 
 
 def test_a_foreign_change_is_a_conflict_and_is_left_alone(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import threading
 import typing as t
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from plugins.module_utils._errors import (
     ConflictError,
     DeniedError,
     DriftError,
+    InvalidError,
     NotReadyError,
     NotVerifiedError,
     TimeLimitError,
@@ -23,8 +26,9 @@ from plugins.module_utils._errors import (
     UnreachableError,
     UnsupportedError,
 )
+from plugins.module_utils._traffic.fence import Fence, StaleTokenError
 from plugins.module_utils._traffic.split import Split
-from plugins.module_utils._traffic.switch import Order, Outcome, Route, of_all, switch
+from plugins.module_utils._traffic.switch import Order, Outcome, Route, of_all, put_back, skew_ms, switch
 from plugins.module_utils._wait import Clock
 
 from .fakes import BLUE, COLOURS, GREEN, FakeRouter, green
@@ -329,6 +333,175 @@ def test_a_look_that_fails_puts_all_back() -> None:
     routers[0].raises["verify"] = [UnreachableError("nobody answers")]
     assert fails(UnreachableError, routes).details["routes"][0]["restored"] is True
     assert [router.split for router in routers] == [BLUE, BLUE]
+
+
+# --- A fence, an instant, a watchdog ----------------------------------------------------------------------
+
+
+class Guard:
+    """A watchdog in memory, which does what it is told to at each moment."""
+
+    def __init__(self, **at: t.Callable[[], object]) -> None:
+        self.at, self.seen = at, t.cast("list[t.Any]", [])
+
+    def _moment(self, name: str, *more: t.Any) -> None:
+        self.seen.append((name, *more))
+        self.at.get(name, lambda: None)()
+
+    def arm(self, planned: t.Sequence[Outcome]) -> None:
+        self._moment("arm", [outcome.changed for outcome in planned])
+
+    @contextlib.contextmanager
+    def holding(self) -> t.Iterator[None]:
+        self._moment("hold")
+        yield
+
+    def stand_down(self) -> dict[str, t.Any] | None:
+        self._moment("stand down")
+        return {"state": "undone"}
+
+
+def taken_over(fence: Fence, state_dir: Path) -> None:
+    Fence(str(state_dir), "shop", fence.token + 1).raise_up()
+
+
+def test_the_fence_is_raised_before_anything_is_read(tmp_path: Path) -> None:
+    routes, routers, _log = fakes(BLUE)
+    routers[0].raises["read"] = [UnreachableError("nobody answers")]
+    with pytest.raises(UnreachableError):
+        switch(routes, TO_GREEN, fence=Fence(str(tmp_path), "shop", 4))
+    assert (tmp_path / "shop.fence").read_text() == "4\n"
+
+
+def test_a_dry_run_refuses_a_stale_token_and_raises_no_fence(tmp_path: Path) -> None:
+    routes, _routers, log = fakes(BLUE)
+    fence = Fence(str(tmp_path / "state"), "shop", 4)
+    assert switch(routes, TO_GREEN, dry_run=True, fence=fence, watchdog=Guard(arm=lambda: 1 / 0))[0].changed
+    assert not (tmp_path / "state").exists()
+    taken_over(fence, tmp_path / "state")
+    with pytest.raises(StaleTokenError):
+        switch(routes, TO_GREEN, dry_run=True, fence=fence)
+    assert log == []
+
+
+def test_who_is_taken_over_before_the_commit_changes_nothing(tmp_path: Path) -> None:
+    routes, routers, log = fakes(BLUE, BLUE)
+    fence = Fence(str(tmp_path), "shop", 4)
+    with pytest.raises(StaleTokenError) as caught:
+        switch(routes, TO_GREEN, fence=fence, watchdog=Guard(arm=lambda: taken_over(fence, tmp_path)))
+    assert ([router.split for router in routers], log) == ([BLUE, BLUE], [])
+    assert [(route["changed"], route["restored"]) for route in left(caught.value).values()] == [(False, None)] * 2
+
+
+def test_who_is_taken_over_before_the_way_back_leaves_the_traffic_to_the_successor(tmp_path: Path) -> None:
+    routes, routers, log = fakes(BLUE)
+    fence = Fence(str(tmp_path), "shop", 4)
+    routers[0].verify = lambda _wanted: taken_over(fence, tmp_path)  # type: ignore[method-assign,return-value]
+    routers[0].verdicts = []
+    switch(routes, TO_GREEN, fence=fence)
+    cause = DeniedError("the watch failed", watched={"verdict": "fail"})
+    (outcome,) = [Outcome("r0", BLUE, GREEN, changed=True, committed_at="then")]
+    error = put_back(routes, [outcome], cause, fence=fence)
+    assert (error.__class__, routers[0].split, log) == (StaleTokenError, GREEN, [("r0", GREEN)])
+    assert error.message.startswith("the watch failed. And the traffic was left as it is: token 4 of shop is stale")
+    assert "bluegreen.deploy.status" in error.todo
+    assert (error.details["watched"], error.details["routes"][0]["restored"]) == ({"verdict": "fail"}, False)
+
+
+def test_the_watchdog_is_armed_after_all_are_read_and_asked_at_each_commit() -> None:
+    routes, _routers, log = fakes(BLUE, GREEN, BLUE)
+    guard = Guard(arm=lambda: log.append("armed"))
+    switch(routes, TO_GREEN, watchdog=guard)
+    assert guard.seen == [("arm", [True, False, True]), ("hold",), ("hold",)]
+    assert (log[0], len(log)) == ("armed", 3)
+
+
+@pytest.mark.parametrize("moment", ["arm", "hold"])
+def test_what_cannot_be_armed_is_not_changed(moment: str) -> None:
+    routes, routers, log = fakes(BLUE, BLUE)
+
+    def refuse() -> None:
+        raise ConflictError("the watchdog has fired")
+
+    with pytest.raises(ConflictError):
+        switch(routes, TO_GREEN, watchdog=Guard(**{moment: refuse}))
+    assert ([router.split for router in routers], log) == ([BLUE, BLUE], [])
+
+
+@pytest.mark.parametrize("many", [1, 3])
+def test_all_wait_for_the_instant(many: int) -> None:
+    routes, routers, _log = fakes(*[BLUE] * many)
+    time, at = FakeTime(), []
+    time.now = 1000.0
+    for router in routers:
+        router.at_apply = lambda: at.append(time.now)
+    order = Order(GREEN, commit_at=1002.25)
+    switch(routes, order, wall=time.clock())
+    assert len(at) == many
+    assert min(at) >= 1002.25
+    if many == 1:
+        assert (at, time.slept) == ([1002.25], 5)
+
+
+def test_when_one_is_too_late_none_is_changed() -> None:
+    routes, routers, log = fakes(BLUE, BLUE, GREEN)
+    wall = FakeTime()
+    wall.now = 1000.0
+    routers[1].drifts = ("the file says green",)
+    guard = Guard(arm=lambda: wall.sleep(5))
+    with pytest.raises(TimeLimitError) as caught:
+        switch(routes, Order(GREEN, commit_at=1002.0, mend_drift=True), wall=wall.clock(), watchdog=guard)
+    assert caught.value.found == "the routes were ready 3.000 s after the instant to commit at"
+    assert "Nothing was changed" in caught.value.todo
+    assert ([router.split for router in routers], log) == ([BLUE, BLUE, GREEN], [])
+    assert [(route["changed"], route["after"], route["restored"]) for route in left(caught.value).values()] == [
+        (False, router.split.percents(), None) for router in routers
+    ]
+    assert guard.seen == [("arm", [True, True, False])]
+
+
+def test_where_nothing_is_to_do_nobody_waits() -> None:
+    routes, _routers, _log = fakes(GREEN)
+    wall = FakeTime()
+    switch(routes, Order(GREEN, commit_at=100.0), wall=wall.clock())
+    assert wall.slept == 0
+
+
+@pytest.mark.parametrize("ahead", [300.001, float("inf"), float("nan"), -2000.0])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_an_instant_that_cannot_be_right_is_invalid(ahead: float, dry_run: bool) -> None:
+    routes, _routers, log = fakes(BLUE)
+    wall = FakeTime()
+    wall.now = 1000.0
+    with pytest.raises(InvalidError):
+        switch(routes, Order(GREEN, commit_at=1000.0 + ahead), dry_run=dry_run, wall=wall.clock())
+    assert log == []
+
+
+@pytest.mark.parametrize(
+    ("times", "skew"),
+    [
+        ([], None),
+        ([None, None], None),
+        (["2026-11-23T03:00:00.000001+00:00", None], 0.0),
+        (["2026-11-23T03:00:00.000500+00:00", "2026-11-23T03:00:00.000100+00:00"], 0.4),
+    ],
+)
+def test_the_skew_is_from_the_first_commit_to_the_last(times: list[str | None], skew: float | None) -> None:
+    assert skew_ms([Outcome("r", BLUE, GREEN, changed=True, committed_at=time) for time in times]) == skew
+
+
+def test_the_way_back_by_hand_is_told_for_each_route_that_is_stuck() -> None:
+    routes, routers, _log = fakes(BLUE, BLUE, BLUE, BLUE)
+    routers[3].raises["apply"] = [DeniedError("no rights")]
+    for stuck in (1, 2):
+        routers[stuck].raises["apply"] = [None, UnreachableError("nobody answers")]
+    routers[1].raises["by_hand"] = [UnreachableError("nobody answers")]
+    assert fails(UndoFailedError, routes).todo == (
+        "Look at each route named here, and put it back by hand: "
+        "route r2: move r2 to blue 100 %, green 0 %; "
+        "route r1: to blue 100 %, green 0 % (route r1: nobody answers)"
+    )
 
 
 # --- Small things -----------------------------------------------------------------------------------------

@@ -1,0 +1,157 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fencing token that the routes' host enforces: once a release is taken over, its predecessor cannot write.
+
+Private to this collection. Source: M. Kleppmann, "How to do distributed locking", 2016, for the token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import typing as t
+from pathlib import Path
+
+from .._errors import ConflictError, DeniedError, DriftError, InvalidError, TimeLimitError
+from .._files import replace_file
+from .._wait import until
+
+PATIENCE = 60.0
+"""Seconds to wait for a change of a route that is being made."""
+
+_APP = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+
+
+class StaleTokenError(ConflictError):
+    """Somebody has taken the release over: the traffic is theirs."""
+
+
+class Fence:
+    """The highest token that this host has seen for an app, in C(<state_dir>/<app>.fence), against ours.
+
+    Raises ``conflict`` where ours is older, ``drift`` where the file cannot be believed, ``denied`` where it
+    cannot be read or written, and ``timeout`` where a change in progress does not end.
+    """
+
+    def __init__(self, state_dir: str, app: str, token: int) -> None:
+        if token < 1:
+            raise InvalidError(f"token is {token}", "a whole number of 1 or more")
+        self._stem = stem(state_dir, app)
+        self._path = f"{self._stem}.fence"
+        self._app = app
+        self.token = token
+
+    def check(self) -> None:
+        """Refuse a token that is stale already; writes nothing."""
+        self._refuse_stale(self._seen())
+
+    def raise_up(self) -> None:
+        """From here on no older token can begin a change on this host; waits for one that is being made."""
+        with locked(f"{self._stem}.fence.lock", fcntl.LOCK_EX, PATIENCE):
+            seen = self._seen()
+            self._refuse_stale(seen)
+            if seen < self.token:
+                with using(self._path):
+                    replace_file(self._path, f"{self.token}\n".encode(), mode=0o600)
+
+    @contextlib.contextmanager
+    def holding(self) -> t.Iterator[None]:
+        """Around one change of a route: while it lasts nobody raises the fence, others with our token may write."""
+        with locked(f"{self._stem}.fence.lock", fcntl.LOCK_SH, PATIENCE):
+            seen = self._seen()
+            self._refuse_stale(seen)
+            if seen != self.token:
+                raise DriftError(
+                    f"{self._path} says {seen}", f"{self.token}, as this release wrote", "See who changes files there"
+                )
+            yield
+
+    def _refuse_stale(self, seen: int) -> None:
+        if seen > self.token:
+            raise StaleTokenError(
+                f"token {self.token} of {self._app} is stale: this host has seen {seen}",
+                "the highest one",
+                "Somebody has taken the release over: see the playbook bluegreen.deploy.status",
+            )
+
+    def _seen(self) -> int:
+        text = read_text(self._path)
+        if text is None:
+            return 0
+        if not re.fullmatch(r"[1-9][0-9]{0,18}\n", text):
+            raise DriftError(
+                f"{self._path} holds {text[:40]!r}",
+                "a token, a whole number on one line",
+                f"Write the last token of {self._app}'s record there: see the playbook bluegreen.deploy.status",
+            )
+        return int(text)
+
+
+def held(fence: Fence | None) -> contextlib.AbstractContextManager[None]:
+    """Around one change of a route, with or without a fence."""
+    return fence.holding() if fence else contextlib.nullcontext()
+
+
+def stem(state_dir: str, app: str) -> str:
+    """What the names of an app's files on this host begin with; no app's name leads out of the directory."""
+    if not _APP.fullmatch(app) or app.endswith((".fence", ".revert")):
+        raise InvalidError(
+            f"app {app!r} is no name for a file",
+            "letters, digits and _ . - only, no dot in front, and no .fence or .revert at the end",
+        )
+    if not Path(state_dir).is_absolute():
+        raise InvalidError(f"state_dir {state_dir!r} is no absolute path", "one such as /var/lib/bluegreen")
+    return str(Path(state_dir, app))
+
+
+@contextlib.contextmanager
+def locked(path: str, how: int, patience: float) -> t.Iterator[None]:
+    """Hold the lock file, shared or alone; its directory is made where it is missing."""
+    with using(path):
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        with using(path):
+            got_it, _done = until(lambda: _try_lock(handle, how), bool, timeout=patience, interval=0.005)
+        if not got_it:
+            raise TimeLimitError(
+                f"another process has held {path} for {patience:g} s",
+                "the end of what it does to the routes",
+                "See which process on this host holds it, and whether it hangs",
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int, how: int) -> bool:
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def read_text(path: str) -> str | None:
+    """What the file holds. None: there is none."""
+    with using(path):
+        try:
+            return Path(path).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+
+
+@contextlib.contextmanager
+def using(path: str) -> t.Iterator[None]:
+    """The system's refusals as ours."""
+    try:
+        yield
+    except OSError as error:
+        raise DeniedError(
+            f"{path} cannot be used: {error.strerror}",
+            "a directory of this user's, with room in it",
+            "Use become, or another state_dir",
+        ) from error
