@@ -39,6 +39,14 @@ options:
     description: How much may be left on each route.
     type: int
     default: 0
+  quiet:
+    description:
+      - Seconds for which, besides, no new request may have reached the colour on any route, by the load balancer's
+        own counter. They begin with the first look, so it takes at least that long.
+      - A counter that began anew, as when HAProxy is reloaded, begins them anew too.
+      - It must be shorter than O(timeout). With V(0) new requests do not matter.
+    type: float
+    default: 0.0
   timeout:
     description: Seconds to wait at most.
     type: float
@@ -54,6 +62,13 @@ EXAMPLES = r"""
   bluegreen.deploy.drain:
     routes: "{{ bluegreen_routes }}"
     colour: blue
+    timeout: 120
+
+- name: Wait until blue has answered everything and nobody has sent it anything for half a minute
+  bluegreen.deploy.drain:
+    routes: "{{ bluegreen_routes }}"
+    colour: blue
+    quiet: 30
     timeout: 120
 """
 
@@ -73,8 +88,11 @@ left:
     long_lived:
       description: Connections that no answer will end.
       type: int
+    new_requests:
+      description: Requests that reached the colour since the first look.
+      type: int
   sample:
-    - {route: lb1, requests: 0, long_lived: 4}
+    - {route: lb1, requests: 0, long_lived: 4, new_requests: 0}
 """
 
 import typing as t
@@ -92,6 +110,7 @@ ARGUMENT_SPEC = {
     "colour": {"type": "str", "required": True},
     "long_lived": {"type": "str", "choices": ["wait", "leave"], "default": "wait"},
     "allowed": {"type": "int", "default": 0},
+    "quiet": {"type": "float", "default": 0.0},
     "timeout": {"type": "float", "default": 60.0},
     "interval": {"type": "float", "default": 0.25},
 }
@@ -104,11 +123,16 @@ def wait(module: AnsibleModule) -> dict[str, t.Any]:
         raise InvalidError("a time to wait is not positive", "timeout and interval above 0 seconds")
     if params["allowed"] < 0:
         raise InvalidError(f"allowed is {params['allowed']}", "0 or more")
+    if params["quiet"] and not 0 <= params["quiet"] < params["timeout"]:
+        raise InvalidError(
+            f"quiet is {params['quiet']:g}", f"0 or more, and less than the timeout of {params['timeout']:g} s"
+        )
     left = drain(
         routes,
         known(colours, params["colour"]),
         wait_for_long_lived=params["long_lived"] == "wait",
         allowed=params["allowed"],
+        quiet=params["quiet"],
         timeout=params["timeout"],
         interval=params["interval"],
     )

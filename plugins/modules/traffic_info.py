@@ -23,6 +23,14 @@ attributes:
     platforms: posix
 author:
   - bluegreen.deploy contributors (@bluegreen-deploy)
+options:
+  app:
+    description: Show the watchdog of this app on the host that the module runs on, too.
+    type: str
+  state_dir:
+    description: Where its state is kept.
+    type: path
+    default: /var/lib/bluegreen
 """
 
 EXAMPLES = r"""
@@ -81,6 +89,13 @@ live:
   returned: success
   type: str
   sample: blue
+watchdog:
+  description:
+    - The watchdog that M(bluegreen.deploy.traffic) has armed on this host with C(revert_after), as it stands now.
+    - Null if there is none.
+  returned: success, with O(app)
+  type: dict
+  sample: {state: armed, fires_at: "2026-11-23T03:05:00.000000+00:00", fires_in: 287.4, by: systemd, message: ""}
 """
 
 import typing as t
@@ -90,8 +105,15 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
+from ..module_utils._traffic.revert import status
 from ..module_utils._traffic.router import Router
 from ..module_utils._traffic.switch import Route, of_all
+
+ARGUMENT_SPEC = {
+    **ROUTES_SPEC,
+    "app": {"type": "str"},
+    "state_dir": {"type": "path", "default": "/var/lib/bluegreen"},
+}
 
 
 def activity(router: Router) -> dict[str, t.Any] | None:
@@ -118,11 +140,17 @@ def traffic_info(module: AnsibleModule) -> dict[str, t.Any]:
     _colours, routes = build_routes(module.params)
     seen = of_all(describe, routes)
     live = {route["live"] for route in seen}
-    return {"changed": False, "routes": seen, "live": live.pop() if len(live) == 1 else None}
+    app, state_dir = module.params["app"], module.params["state_dir"]
+    return {
+        "changed": False,
+        "routes": seen,
+        "live": live.pop() if len(live) == 1 else None,
+        "watchdog": status(state_dir, app) if app else None,
+    }
 
 
 def main() -> None:
-    run_module(traffic_info, argument_spec=ROUTES_SPEC)
+    run_module(traffic_info, argument_spec=ARGUMENT_SPEC)
 
 
 if __name__ == "__main__":

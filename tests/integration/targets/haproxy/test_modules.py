@@ -88,7 +88,7 @@ def test_through_ansible_it_is_the_same(balancer: Balancer, tmp_path: Path) -> N
     assert [told[name]["changed"] for name in names[:5]] == [True, True, False, False, False]
     assert (told["shown"]["live"], told["shown"]["routes"][0]["drift"]) == ("green", [])
     assert (told["drained"]["left"], told["judged"]["verdict"]) == (
-        [{"route": "lb1", "requests": 0, "long_lived": 0}],
+        [{"route": "lb1", "requests": 0, "long_lived": 0, "new_requests": 0}],
         "inconclusive",
     )
     assert told["refused"]["failure"] == {"code": "conflict"}
@@ -222,7 +222,7 @@ def test_websockets_are_counted_as_long_lived_and_left_open(balancer: Balancer, 
         shown = balancer.module("traffic_info", way)["routes"][0]["activity"]
         assert (shown["blue"]["long_lived"], shown["green"]["long_lived"]) == (3, 0)
         left = balancer.module("drain", way, colour="blue", long_lived="leave", timeout=20)
-        assert left["left"] == [{"route": "lb1", "requests": 0, "long_lived": 3}]
+        assert left["left"] == [{"route": "lb1", "requests": 0, "long_lived": 3, "new_requests": 0}]
         late = balancer.module("drain", way, colour="blue", timeout=0)
         assert (late["failure"], late["left"]) == ({"code": "timeout"}, left["left"])
         assert "lb1: 0 requests, 3 long-lived connections" in late["msg"]
@@ -246,6 +246,20 @@ def test_drain_waits_for_a_request_in_flight(balancer: Balancer, way: str) -> No
     assert balancer.module("drain", way, colour="blue", timeout=20, interval=0.02)["left"][0]["requests"] == 0
     slow.join(20)  # HAProxy counts it as done when it has passed the answer on
     assert [(reply.status, reply.colour) for reply in replies] == [(200, "blue")]
+
+
+@pytest.mark.parametrize("way", ["map", "one", "two"])
+def test_drain_waits_until_no_new_request_comes(balancer: Balancer, way: str) -> None:
+    """Health checks go on all the time, and are no requests."""
+    with asking(balancer.fronts[way]):
+        late = balancer.module("drain", way, colour="blue", allowed=99, quiet=0.5, timeout=1.5, interval=0.1)
+        assert (late["failure"], late["left"][0]["new_requests"] > 0) == ({"code": "timeout"}, True), late
+        assert f"blue was not quiet on lb1: {late['left'][0]['new_requests']} new requests in " in late["msg"]
+        balancer.move(GREEN, way)
+        left = balancer.module("drain", way, colour="blue", quiet=1, timeout=20, interval=0.1)
+        assert (left.get("failure"), left["left"][0]["requests"]) == (None, 0), left
+        late = balancer.module("drain", way, colour="green", allowed=99, quiet=0.5, timeout=1.5, interval=0.1)
+        assert late["failure"] == {"code": "timeout"}
 
 
 # --- Analysis ---------------------------------------------------------------------------------------------

@@ -32,6 +32,11 @@ ROUTE = {
         ({"interval": 0}, "a time to wait is not positive; "),
         ({"interval": "nan"}, "a time to wait is not positive; "),
         ({"allowed": -1}, "allowed is -1; "),
+        ({"quiet": -1}, "quiet is -1; expected 0 or more, and less than the timeout of 60 s"),
+        ({"quiet": "nan"}, "quiet is nan; "),
+        ({"quiet": "inf"}, "quiet is inf; "),
+        ({"quiet": 60}, "quiet is 60; "),
+        ({"quiet": 5, "timeout": 5}, "quiet is 5; expected 0 or more, and less than the timeout of 5 s"),
     ],
 )
 def test_options_that_cannot_be_right_are_invalid(given: dict[str, t.Any], message: str) -> None:

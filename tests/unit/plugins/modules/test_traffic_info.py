@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from plugins.module_utils._traffic.registry import ROUTES_SPEC
 from plugins.module_utils._traffic.switch import Route
 from plugins.modules import traffic_info
 from tests.unit.plugins.module_utils._traffic.fakes import COLOURS, FakeRouter, green
@@ -48,4 +47,4 @@ def test_a_load_balancer_that_is_not_there_is_an_error_with_a_code() -> None:
 
 
 def test_options_and_documentation_agree() -> None:
-    assert as_spec(documented_options("traffic_info")) == bare(ROUTES_SPEC)
+    assert as_spec(documented_options("traffic_info")) == bare(traffic_info.ARGUMENT_SPEC)

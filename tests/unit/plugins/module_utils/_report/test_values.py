@@ -47,7 +47,7 @@ def document(given):
     [
         (options(app=" "), "app is ' '; expected a text that is not empty"),
         (options(version=2.4), "version is 2.4; expected a text that is not empty"),
-        (options(outcome="done"), "outcome is 'done'; expected released, rolled_back, refused, failed or"),
+        (options(outcome="done"), "outcome is 'done'; expected open, released, rolled_back, refused, failed or"),
         (options(started_at="yesterday"), "started_at is 'yesterday'; expected an ISO 8601 time"),
         (options(started_at="2026-02-30"), "started_at is '2026-02-30'; expected an ISO 8601 time"),
         (options(started_at="0001-01-01T00:00:00+01:00"), "expected an ISO 8601 time"),

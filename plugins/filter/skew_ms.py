@@ -1,0 +1,74 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far apart a fleet has moved."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime
+
+DOCUMENTATION = r"""
+name: skew_ms
+short_description: The time from the first to the last commit of a fleet
+version_added: 0.1.0
+description:
+  - Looks through the results that the module M(bluegreen.deploy.traffic) has given on several hosts, and returns the
+    milliseconds from the first to the last change that a load balancer acknowledged.
+  - Each host's time is corrected by the offset of its clock, where M(bluegreen.deploy.clock_info) has measured it.
+author:
+  - bluegreen.deploy contributors (@bluegreen-deploy)
+options:
+  _input:
+    description: The names of the hosts.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: The variables of all hosts, the magic variable of that name.
+    type: raw
+    required: true
+  name:
+    description: The variable that the results of M(bluegreen.deploy.traffic) are registered in.
+    type: str
+    required: true
+  clock:
+    description: The variable that the results of M(bluegreen.deploy.clock_info) are registered in, if there is one.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Say how far apart the load balancers have moved
+  ansible.builtin.debug:
+    msg: "{{ ansible_play_hosts_all | bluegreen.deploy.skew_ms(hostvars, 'moved', 'clock') }} ms"
+"""
+
+RETURN = r"""
+_value:
+  description: Milliseconds; null where fewer than two changes were acknowledged.
+  type: float
+"""
+
+
+def skew_ms(hosts: t.Sequence[str], hostvars: t.Mapping[str, t.Any], name: str, clock: str = "") -> float | None:
+    moments = [
+        datetime.fromisoformat(route["committed_at"]).timestamp() * 1000 - _offset_ms(hostvars[host], clock)
+        for host in hosts
+        for route in _result(hostvars[host], name).get("routes") or ()
+        if route.get("committed_at")
+    ]
+    return round(max(moments) - min(moments), 3) if len(moments) > 1 else None
+
+
+def _offset_ms(variables: t.Mapping[str, t.Any], clock: str) -> float:
+    return float(_result(variables, clock).get("offset_ms") or 0.0)
+
+
+def _result(variables: t.Mapping[str, t.Any], name: str) -> t.Mapping[str, t.Any]:
+    found = variables.get(name)
+    return found if isinstance(found, t.Mapping) else {}
+
+
+class FilterModule:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"skew_ms": skew_ms}
