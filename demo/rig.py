@@ -190,6 +190,7 @@ class Rig:
                     "bluegreen_app": "shop",
                     "bluegreen_test_token": TEST_TOKEN,
                     "bluegreen_required_checks": ["database", "cache"],
+                    "bluegreen_store": {"type": "file", "path": str(self.directory / "record")},
                     "bluegreen_report_dir": str(self.directory / "reports"),
                     "demo_directory": str(self.directory),
                     "demo_python": sys.executable,
@@ -214,6 +215,7 @@ class Rig:
         return {
             "bluegreen_front": front,
             "bluegreen_routes": [self.route(name)],
+            "bluegreen_state_dir": str(home / "state"),
             "haproxy_package": "",
             "haproxy_control": "direct",
             "haproxy_binary": find_haproxy(),

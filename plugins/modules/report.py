@@ -41,10 +41,11 @@ options:
   outcome:
     description:
       - How the release ended.
+      - V(open) if all went well so far and the next stage is due.
       - V(refused) if it ended before the switch, V(unchanged) if there was nothing to do.
     type: str
     required: true
-    choices: [released, rolled_back, refused, failed, unchanged]
+    choices: [open, released, rolled_back, refused, failed, unchanged]
   reason:
     description: Why it was refused or rolled back, or why it failed.
     type: str

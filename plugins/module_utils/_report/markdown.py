@@ -83,6 +83,7 @@ def _is_word(value: t.Any) -> bool:
 def _outcome(report: Report) -> str:
     to, back = escape(report.to_colour or ""), escape(report.from_colour or "")
     words = {
+        "open": ("under way", ""),
         "released": ("released", f", {to} is live" if to else ""),
         "rolled_back": ("rolled back", f", {back} is live again" if back else ""),
         "refused": ("refused before the switch", f", {back} stays live" if back else ""),

@@ -18,7 +18,7 @@ from .._traffic.split import Split, colour_pair
 FORMAT = 1
 """Of the JSON document; it grows when a reader of the old one would be misled."""
 
-OUTCOMES = ("released", "rolled_back", "refused", "failed", "unchanged")
+OUTCOMES = ("open", "released", "rolled_back", "refused", "failed", "unchanged")
 STAGES = ("pre_deploy", "switch", "post_deploy", "rollback")
 
 _DEEPEST = 64
