@@ -128,6 +128,15 @@ class Fleet(Rig):
     def said(self) -> str:
         return (self.directory / "release.log").read_text()
 
+    def modules(self) -> list[int]:
+        """The processes of modules at work on this machine, also those whose playbook is no more."""
+        mark, found = str(self.directory / "tmp").encode(), []
+        for each in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if mark in each.read_bytes():
+                    found.append(int(each.parent.name))
+        return found
+
     def recover(self, **variables: Any) -> subprocess.CompletedProcess[str]:
         return self.play("recover", **{"bluegreen_take_over": "its job was killed", **variables})
 

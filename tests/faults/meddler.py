@@ -25,7 +25,7 @@ class Meddler:
     def __init__(self, path: Path, target: Path) -> None:
         self.path, self._target = path, target
         self.trick = ""
-        self._silent = False
+        self._silent = self._silent_next = False
         self._open: set[socket.socket] = set()
         self._server = socket.socket(socket.AF_UNIX)
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -42,6 +42,7 @@ class Meddler:
         for one in list(self._open):
             one.close()
         self._thread.join(10)
+        self.path.unlink()
 
     def heal(self) -> None:
         self.trick, self._silent = "", False
@@ -57,24 +58,28 @@ class Meddler:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as real:
             real.connect(str(self._target))
             threading.Thread(target=self._answer, args=(real, client), daemon=True).start()
-            while asked := client.recv(1 << 16):
-                if self.trick == "commit" and WRITES in asked:
-                    self._silent = True
-                if self._silent and self.trick:
-                    continue
-                if self.trick == "lost" and WRITES in asked:
-                    self._silent = True
-                real.sendall(asked)
-                if self.trick == "verify" and WRITES in asked:
-                    self._wait_for_the_answer = True
+            try:
+                self._pass_on(client, real)
+            finally:
+                real.shutdown(socket.SHUT_RDWR)  # closing alone does not wake who reads from it
         self._open.discard(client)
 
-    _wait_for_the_answer = False
+    def _pass_on(self, client: socket.socket, real: socket.socket) -> None:
+        while asked := client.recv(1 << 16):
+            writes = WRITES in asked
+            if self.trick == "commit" and writes:
+                self._silent = True
+            if self._silent and self.trick:
+                continue
+            if writes:
+                self._silent = self.trick == "lost"
+                self._silent_next = self.trick == "verify"
+            real.sendall(asked)
 
     def _answer(self, real: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while answered := real.recv(1 << 16):
                 if not self._silent:
                     client.sendall(answered)
-                if self._wait_for_the_answer:
-                    self._silent, self._wait_for_the_answer = True, False
+                if self._silent_next:
+                    self._silent, self._silent_next = True, False

@@ -86,7 +86,10 @@ def assert_home_and_named(three: Three, live: str) -> None:
 def recovered(three: Three, live: str) -> None:
     done = three.recover()
     assert done.returncode in {0, 2}, done.stdout
-    assert three.assert_whole() == live
+    try:
+        assert three.assert_whole() == live
+    except AssertionError as error:
+        raise AssertionError(three.said() + done.stdout) from error
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
