@@ -62,11 +62,15 @@ _value:
         - V(missing_result), V(unreachable), or the result's C(failure.code).
         - V(failed) if the result has no such code.
       type: str
+    lost:
+      description: Who is in doubt, the host itself, or those of its routes that the task names as C(lost).
+      type: list
+      elements: str
     msg:
       description: What the task said, as it is. Almost always a string.
       type: raw
   sample:
-    - {host: lb2, code: conflict, msg: "route lb2: the split is blue 50 %, green 50 %"}
+    - {host: lb2, lost: [lb2], code: conflict, msg: "route lb2: the split is blue 50 %, green 50 %"}
 """
 
 import typing as t
@@ -76,9 +80,9 @@ from ansible.errors import AnsibleFilterError
 
 
 def failures(hosts: t.Any, hostvars: t.Any, name: str) -> list[dict[str, t.Any]]:
-    """An entry with host, code and msg for each host whose registered result is missing, failed or unreachable."""
+    """An entry for each host whose registered result is missing, failed or unreachable."""
     found = {host: _reason(registered(hostvars, host, name)) for host in sorted(set(names_of(hosts, "hosts")))}
-    return [{"host": host, **reason} for host, reason in found.items() if reason]
+    return [{"host": host, "lost": [host], **reason} for host, reason in found.items() if reason]
 
 
 def registered(hostvars: t.Any, host: str, name: str) -> t.Mapping[str, t.Any] | None:
@@ -102,7 +106,8 @@ def _reason(result: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
         return {"code": "missing_result", "msg": "no answer"}
     if not (result.get("unreachable") or result.get("failed")):
         return None
-    return {"code": _code(result), "msg": result.get("msg") or "no message"}
+    lost = {"lost": list(result["lost"])} if result.get("lost") else {}
+    return {"code": _code(result), "msg": result.get("msg") or "no message", **lost}
 
 
 def _code(result: t.Mapping[str, t.Any]) -> str:

@@ -1,12 +1,9 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far apart a fleet has moved."""
+# ruff: noqa: E402 (the documentation stands above the imports)
 
 from __future__ import annotations
-
-import typing as t
-from datetime import datetime
 
 DOCUMENTATION = r"""
 name: skew_ms
@@ -18,6 +15,7 @@ description:
   - Each host's time is corrected by the offset of its clock, where M(bluegreen.deploy.clock_info) has measured it.
 author:
   - bluegreen.deploy contributors (@bluegreen-deploy)
+positional: hostvars, name, clock
 options:
   _input:
     description: The names of the hosts.
@@ -47,28 +45,36 @@ RETURN = r"""
 _value:
   description: Milliseconds; null where fewer than two changes were acknowledged.
   type: float
+  sample: 3.214
 """
+
+import typing as t
+from datetime import datetime
+
+from .failures import registered
 
 
 def skew_ms(hosts: t.Sequence[str], hostvars: t.Mapping[str, t.Any], name: str, clock: str = "") -> float | None:
+    """Milliseconds from the first to the last acknowledged change. None: fewer than two."""
     moments = [
-        datetime.fromisoformat(route["committed_at"]).timestamp() * 1000 - _offset_ms(hostvars[host], clock)
+        datetime.fromisoformat(route["committed_at"]).timestamp() * 1000 - _offset_ms(hostvars, host, clock)
         for host in hosts
-        for route in _result(hostvars[host], name).get("routes") or ()
+        for route in _result(hostvars, host, name).get("routes") or ()
         if route.get("committed_at")
     ]
     return round(max(moments) - min(moments), 3) if len(moments) > 1 else None
 
 
-def _offset_ms(variables: t.Mapping[str, t.Any], clock: str) -> float:
-    return float(_result(variables, clock).get("offset_ms") or 0.0)
+def _offset_ms(hostvars: t.Mapping[str, t.Any], host: str, clock: str) -> float:
+    return float(_result(hostvars, host, clock).get("offset_ms") or 0.0)
 
 
-def _result(variables: t.Mapping[str, t.Any], name: str) -> t.Mapping[str, t.Any]:
-    found = variables.get(name)
-    return found if isinstance(found, t.Mapping) else {}
+def _result(hostvars: t.Mapping[str, t.Any], host: str, name: str) -> t.Mapping[str, t.Any]:
+    return registered(hostvars, host, name) or {}
 
 
 class FilterModule:
+    """What Ansible looks for."""
+
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"skew_ms": skew_ms}

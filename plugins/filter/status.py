@@ -1,12 +1,9 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where an app's traffic is, and what its record says, in sentences."""
+# ruff: noqa: E402 (the documentation stands above the imports)
 
 from __future__ import annotations
-
-import typing as t
-from datetime import datetime
 
 DOCUMENTATION = r"""
 name: status
@@ -18,6 +15,7 @@ description:
   - A version is the last one that the record has for the colour.
 author:
   - bluegreen.deploy contributors (@bluegreen-deploy)
+positional: app, seen, unseen
 options:
   _input:
     description: What the module M(bluegreen.deploy.release) has read, also if it failed.
@@ -60,8 +58,12 @@ _value:
     - its lock, of alice, holds for another 14 min
 """
 
+import typing as t
+from datetime import datetime
+
 Json = t.Mapping[str, t.Any]
-MINUTE, HOUR = 60, 3600
+MINUTE = 60
+HOUR = 3600
 
 
 def status(record: Json, app: str, seen: t.Mapping[str, Json], unseen: t.Sequence[Json]) -> list[str]:
@@ -82,7 +84,9 @@ def _live(record: Json, app: str, seen: t.Mapping[str, Json]) -> str:
     idle = sorted({colour for route in routes for colour in route["split"]} - {*live})
     told = " and ".join(_side(colour, _version(record, colour)) for colour in live)
     rest = "".join(f", {_side(colour, _version(record, colour))} is not" for colour in idle)
-    return f"{app}: {told} {'is' if len(live) == 1 else 'are'} live{rest}" if live else f"{app}: nobody knows what is live"
+    if not live:
+        return f"{app}: nobody knows what is live"
+    return f"{app}: {told} {'is' if len(live) == 1 else 'are'} live{rest}"
 
 
 def _version(record: Json, colour: str) -> str | None:
@@ -114,9 +118,11 @@ def _release(record: Json) -> t.Iterator[str]:
     if record["open"]:
         stage = f", at stage {release['stage']}" if release.get("stage") else ""
         yield f"release {release['id']} is open for {_span(record['age'])}{stage}"
+        yield f"it is of {release['owner']}, {_way(release)}"
     else:
-        yield f"release {release['id']} is {release['state'].replace('_', ' ')} since {_time(release['finished_at'])}"
-    yield f"it is of {release['owner']}, {_way(release)}"
+        yield f"last release: {release['id']}, {release['state'].replace('_', ' ')}"
+        yield f"it was of {release['owner']}, {_way(release)}"
+        yield f"it ended at {_time(release['finished_at'])}"
     if record["open"]:
         yield _lock(record["lock"], record["lock_left"])
     if release.get("in_doubt"):
@@ -147,7 +153,9 @@ def _freeze(record: Json) -> t.Iterator[str]:
 def _watchdogs(seen: t.Mapping[str, Json]) -> t.Iterator[str]:
     for host, found in sorted(seen.items()):
         watchdog = found.get("watchdog") or {}
-        if watchdog.get("state") == "armed":
+        if watchdog.get("state") == "armed" and watchdog["message"]:
+            yield f"{host}: {watchdog['message']}"
+        elif watchdog.get("state") == "armed":
             yield f"{host}: unless it is confirmed, the traffic goes back in {_span(watchdog['fires_in'])}"
         elif watchdog.get("state") in ("fired", "refused", "failed"):
             how = f"{watchdog['state']} at {_time(watchdog['ended_at'])}"

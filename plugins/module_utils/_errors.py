@@ -110,6 +110,12 @@ class ThresholdError(BlueGreenError):
     code = "threshold_exceeded"
 
 
+class PartialError(BlueGreenError):
+    """Some routes were lost in the change, and the others were kept where they were sent, as was asked for."""
+
+    code = "partial"
+
+
 class UndoFailedError(BlueGreenError):
     """A change failed, and so did putting it back: the route is in doubt."""
 

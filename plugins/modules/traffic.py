@@ -63,6 +63,21 @@ options:
         description: Seconds to look at most.
         type: float
         default: 10.0
+  all_or_nothing:
+    description:
+      - Whether one route that cannot be moved keeps all others from it, and has them put back.
+      - V(false) moves each route for itself, which is meant for the way home. If some could not be moved, the task
+        fails with the code C(partial). Not with O(commit_at), O(revert_after) or O(watch).
+    type: bool
+    default: true
+  on_partial:
+    description:
+      - What to do when the load balancers of some routes do not answer any more after the change has begun.
+      - V(back) puts the other routes back. V(keep) leaves them where they were sent, and the task fails with the
+        code C(partial).
+    type: str
+    choices: [back, keep]
+    default: back
   commit_at:
     description:
       - The instant at which the routes are changed, in seconds since the epoch by the clock of the host that
@@ -251,6 +266,12 @@ watchdog:
       description: V(systemd), a timer of the system, or V(process), a process of its own.
       type: str
   sample: {state: armed, fires_at: "2026-11-23T03:05:00.000000+00:00", by: systemd}
+lost:
+  description: The routes that could not be moved while others were.
+  returned: on failure with code C(partial)
+  type: list
+  elements: str
+  sample: [lb2]
 watched:
   description: What was seen with O(watch), as the module M(bluegreen.deploy.analysis) returns it. Null if nothing was.
   returned: success, and on failure with code C(threshold_exceeded)
@@ -264,7 +285,7 @@ failure:
     code:
       description: >-
         One of V(invalid), V(unsupported), V(missing), V(unreachable), V(timeout), V(denied), V(conflict), V(drift),
-        V(not_ready), V(not_verified), V(threshold_exceeded), V(undo_failed), V(failed).
+        V(not_ready), V(not_verified), V(threshold_exceeded), V(partial), V(undo_failed), V(failed).
       type: str
   sample:
     code: conflict
@@ -300,6 +321,8 @@ ARGUMENT_SPEC = {
             "timeout": {"type": "float", "default": 10.0},
         },
     },
+    "all_or_nothing": {"type": "bool", "default": True},
+    "on_partial": {"type": "str", "choices": ["back", "keep"], "default": "back"},
     "commit_at": {"type": "float"},
     "app": {"type": "str"},
     "state_dir": {"type": "path", "default": "/var/lib/bluegreen"},
@@ -313,6 +336,9 @@ ARGUMENT_SPEC = {
 
 
 def order(params: dict[str, t.Any], colours: tuple[str, str]) -> Order:
+    together = [name for name in ("commit_at", "revert_after", "watch") if params[name] is not None]
+    if together and not params["all_or_nothing"]:
+        raise InvalidError(f"all_or_nothing is false, and {together[0]} is set", "one of them")
     verify = {"retries": 100, "timeout": 10.0, **params["verify"]}
     if verify["retries"] < 1 or not 0 < verify["timeout"] < float("inf"):
         raise InvalidError("verify has no time to look", "retries of 1 or more and a timeout above 0 seconds")
@@ -324,6 +350,8 @@ def order(params: dict[str, t.Any], colours: tuple[str, str]) -> Order:
         verify_timeout=verify["timeout"],
         verify_interval=verify["timeout"] / verify["retries"],
         commit_at=params["commit_at"],
+        keep_partial=params["on_partial"] == "keep",
+        all_or_nothing=params["all_or_nothing"],
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .fleet import FULL, Fleet
+from .fleet import FULL, Fleet, OneHost
 from .meddler import Meddler
 
 MOMENTS = {
@@ -138,3 +138,28 @@ def test_its_socket_goes_dead_within_the_change(
         assert_home_and_named(three, live)
         recovered(three, live)
     tally(lost=1)
+
+
+def test_routes_of_one_call_are_kept_or_put_back_alike(tmp_path: Path, tally: Callable[..., None]) -> None:
+    """All load balancers reached from one host, behind one barrier."""
+    with OneHost(tmp_path, load_balancers=3) as fleet:
+        home = fleet.home("lb2")
+        for partial, everywhere in (("back", "blue"), ("keep", "green")):
+            with Meddler(home / "meddler.sock", home / "admin.sock") as meddler:
+                meddler.trick = "lost"
+                routes = [fleet.route(name) for name in fleet.names]
+                routes[1]["haproxy"] |= {"socket": str(meddler.path), "timeout": 1.0}
+                release = fleet.start_release(
+                    bluegreen_routes=routes, bluegreen_on_partial=partial, bluegreen_canary_steps=[]
+                )
+                assert release.wait(300) == 2, fleet.said()
+            splits = {name: split for name, split in fleet.splits().items() if name != "lb2"}
+            whole = {"blue": 0, "green": 0, everywhere: 100}
+            assert splits == dict.fromkeys(splits, whole), fleet.said()
+            assert "route lb2" in fleet.said()
+            if partial == "keep":
+                assert "In doubt: lb2" in fleet.said()
+                assert fleet.record()["release"]["in_doubt"] == ["lb2"]
+            assert fleet.recover().returncode == 2
+            assert fleet.assert_whole() == "blue"
+            tally(lost=1)

@@ -22,10 +22,13 @@ from .._errors import (
     ConflictError,
     DriftError,
     InvalidError,
+    MissingError,
     NotReadyError,
     NotVerifiedError,
+    PartialError,
     TimeLimitError,
     UndoFailedError,
+    UnreachableError,
     UnsupportedError,
 )
 from .._wait import SYSTEM_CLOCK, Clock, until
@@ -36,6 +39,8 @@ from .split import Split, percent
 T = t.TypeVar("T")
 
 BARRIER_TIMEOUT = 30.0
+LOST = (MissingError, TimeLimitError, UnreachableError)
+"""What befalls a route whose load balancer does not answer any more."""
 LONGEST_LEAD = 300.0
 """Seconds that the instant to commit at may be ahead."""
 
@@ -62,6 +67,10 @@ class Order:
     verify_interval: float = 0.1
     commit_at: float | None = None
     """When to change the routes, in seconds since the epoch by this host's clock. None: as soon as all are ready."""
+    keep_partial: bool = False
+    """When some routes are lost in the change, leave the others where they were sent."""
+    all_or_nothing: bool = True
+    """False: each route for itself, for the way home, which one that is lost must not keep the others from."""
 
 
 class Watchdog(t.Protocol):
@@ -136,7 +145,7 @@ def switch(
     clock: Clock = SYSTEM_CLOCK,
     wall: Clock = WALL_CLOCK,
 ) -> list[Outcome]:
-    """Move every route to ``order.wanted``, or none.
+    """Move every route to ``order.wanted``, or none; or each for itself, where that is ordered.
 
     The fence is raised before anything is read, so that no older release can change what is read here; the
     watchdog is armed before anything is changed.
@@ -145,6 +154,8 @@ def switch(
     _check_instant(order.commit_at, wall)
     if fence:
         fence.check() if dry_run else fence.raise_up()
+    if not order.all_or_nothing:
+        return _each_for_itself(routes, order, dry_run, fence)
     found = prepare(routes, order)
     if dry_run:
         return found
@@ -158,9 +169,39 @@ def switch(
     if start.late:
         raise _with_routes(_too_late(start.late), [replace(o, after=o.before, changed=False) for o in outcomes])
     causes = [outcome.error for outcome in outcomes if outcome.error]
+    if causes and order.keep_partial and _only_lost(done):
+        raise _with_routes(_partial([one.name for one in outcomes if one.error], causes, order), outcomes)
     if causes:
         raise put_back([route for route, _planned in to_do], outcomes, causes[0], fence=fence)
     return outcomes
+
+
+def _each_for_itself(routes: t.Sequence[Route], order: Order, dry_run: bool, fence: Fence | None) -> list[Outcome]:
+    alone = replace(order, all_or_nothing=True)
+    done = side_by_side(lambda route: switch([route], alone, dry_run=dry_run, fence=fence)[0], routes)
+    failed = [one for one in done if isinstance(one, BlueGreenError)]
+    if not failed:
+        return [t.cast(Outcome, one) for one in done]
+    lost = [route.name for route, one in zip(routes, done) if isinstance(one, BlueGreenError)]
+    error = failed[0] if len(failed) == len(done) else _partial(lost, failed, order)
+    told = [one.details.get("routes", []) if isinstance(one, BlueGreenError) else [one.as_result()] for one in done]
+    error.details["routes"] = [route for routes_of_one in told for route in routes_of_one]
+    raise error
+
+
+def _only_lost(done: t.Sequence[Outcome]) -> bool:
+    """Whether some routes have moved, and all others do not answer."""
+    failed = [outcome.error for outcome in done if outcome.error]
+    return len(failed) < len(done) and all(isinstance(error, LOST) for error in failed)
+
+
+def _partial(lost: list[str], causes: t.Sequence[BlueGreenError], order: Order) -> BlueGreenError:
+    return PartialError(
+        "; ".join(BlueGreenError(error.found, error.expected).message for error in causes),
+        f"{order.wanted} on every route",
+        "The other routes are there. When these can be reached again, run the playbook bluegreen.deploy.recover",
+        lost=lost,
+    )
 
 
 def skew_ms(outcomes: t.Sequence[Outcome]) -> float | None:

@@ -25,6 +25,10 @@ PARAMS: dict[str, t.Any] = {
     "force": False,
     "verify": {"retries": 100, "timeout": 10.0},
     "commit_at": None,
+    "on_partial": "back",
+    "all_or_nothing": True,
+    "revert_after": None,
+    "watch": None,
 }
 ROUTE = {
     "name": "lb1",
@@ -97,6 +101,7 @@ def test_a_load_balancer_that_is_not_there_is_an_error_with_a_code(check_mode: b
         {"app": "shop", "revert_after": 0},
         {"app": "shop", "revert_after": "nan"},
         {"commit_at": 4e9},
+        {"app": "shop", "all_or_nothing": False, "revert_after": 300},
         {"commit_at": "nan"},
     ],
 )

@@ -19,8 +19,10 @@ from plugins.module_utils._errors import (
     DeniedError,
     DriftError,
     InvalidError,
+    MissingError,
     NotReadyError,
     NotVerifiedError,
+    PartialError,
     TimeLimitError,
     UndoFailedError,
     UnreachableError,
@@ -243,6 +245,56 @@ def test_when_any_route_fails_all_are_put_back_in_reverse_order(how: str, many: 
     for name, route in left(error).items():
         assert (route["before"], route["changed"], route["restored"]) == (route["after"], False, True), name
         assert bool(route["error"]) == (name == f"r{failing}")
+
+
+@pytest.mark.parametrize("error", [UnreachableError("gone"), TimeLimitError("hangs"), MissingError("no socket")])
+@pytest.mark.parametrize("many", [2, 5])
+def test_when_one_is_lost_the_others_are_kept_if_that_is_asked_for(many: int, error: BlueGreenError) -> None:
+    routes, routers, _log = fakes(*[BLUE] * many)
+    routers[0].raises["apply"] = [error]
+    caught = fails(PartialError, routes, replace(TO_GREEN, keep_partial=True))
+    assert [router.split for router in routers] == [BLUE, *[GREEN] * (many - 1)]
+    assert [bool(route["error"]) for route in caught.details["routes"]] == [True, *[False] * (many - 1)]
+
+
+@pytest.mark.parametrize("error", [DeniedError("no"), ConflictError("moved"), NotVerifiedError("not so")])
+def test_only_what_does_not_answer_is_a_reason_to_keep_the_others(error: BlueGreenError) -> None:
+    routes, routers, _log = fakes(BLUE, BLUE)
+    routers[0].raises["apply"] = [error]
+    fails(type(error), routes, replace(TO_GREEN, keep_partial=True))
+    assert [router.split for router in routers] == [BLUE, BLUE]
+
+
+def test_where_all_are_lost_nothing_is_kept() -> None:
+    routes, routers, _log = fakes(BLUE, BLUE)
+    for router in routers:
+        router.raises["apply"] = [UnreachableError("gone")]
+    fails(UnreachableError, routes, replace(TO_GREEN, keep_partial=True))
+    assert [router.split for router in routers] == [BLUE, BLUE]
+
+
+@pytest.mark.parametrize("method", ["read", "check", "apply"])
+def test_on_the_way_home_one_that_is_lost_keeps_no_other_from_it(method: str) -> None:
+    routes, routers, _log = fakes(GREEN, GREEN, GREEN)
+    routers[1].raises[method] = [UnreachableError("gone")] * 9
+    caught = fails(PartialError, routes, Order(BLUE, all_or_nothing=False))
+    assert [router.split for router in routers] == [BLUE, GREEN, BLUE]
+    assert "route r1: gone" in caught.found
+    assert {route["name"] for route in caught.details["routes"] if route["changed"]} == {"r0", "r2"}
+
+
+def test_each_for_itself_is_like_together_when_all_is_well() -> None:
+    routes, routers, _log = fakes(GREEN, BLUE)
+    outcomes = switch(routes, Order(BLUE, all_or_nothing=False))
+    assert [(outcome.name, outcome.changed) for outcome in outcomes] == [("r0", True), ("r1", False)]
+    assert [router.split for router in routers] == [BLUE, BLUE]
+
+
+def test_each_for_itself_has_its_own_error_where_none_is_moved() -> None:
+    routes, routers, _log = fakes(GREEN, GREEN)
+    for router in routers:
+        router.raises["read"] = [UnreachableError("gone")]
+    fails(UnreachableError, routes, Order(BLUE, all_or_nothing=False))
 
 
 def test_routes_that_were_there_before_are_not_touched_by_the_way_back() -> None:
