@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
+import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo import measure
-from demo.rig import ROOT, Rig, load_command, wait_until
+from demo.rig import COLOURS, ROOT, Rig, load_command, wait_until
+from plugins.module_utils._release import ledger
+from plugins.module_utils._release.file import FileStore
+from plugins.module_utils._release.record import Record
+from plugins.module_utils._release.store import update
+from plugins.module_utils._traffic.haproxy import PROVIDER
+from plugins.module_utils._traffic.router import Router
+from plugins.module_utils._traffic.split import Split
 
 QUICK = {
     "bluegreen_canary_steps": [50],
@@ -69,6 +80,81 @@ class Stage:
             seen.extend(measure.parse(file))
 
 
+class Books(Stage):
+    """A rig whose routes and record a test puts as it wants to find them."""
+
+    def reset(self) -> None:
+        """Everything on blue, and no record at all."""
+        self.move(**dict.fromkeys(self.rig.names, 0))
+        for directory in (self.rig.directory / "record", *(self.rig.home(name) / "state" for name in self.rig.names)):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def router(self, name: str) -> Router:
+        defaults = {option: spec.get("default") for option, spec in PROVIDER.spec["options"].items()}
+        return PROVIDER.build(COLOURS, {**defaults, **self.rig.route(name)["haproxy"]})
+
+    def move(self, **green: float) -> None:
+        """Percent on green, by load balancer."""
+        for name, share in green.items():
+            router = self.router(name)
+            router.apply(Split.parse(COLOURS, {"green": share, "blue": 100 - share}), router.read())
+
+    def green(self) -> dict[str, float]:
+        """Percent on green, by load balancer."""
+        return {name: self.router(name).read().percents()["green"] for name in self.rig.names}
+
+    @property
+    def record_file(self) -> Path:
+        return self.rig.directory / "record" / "shop.json"
+
+    def record(self) -> Any:
+        return json.loads(self.record_file.read_text())
+
+    def write(self, change: Callable[[Record], Record]) -> Record:
+        return update(FileStore("shop", str(self.record_file.parent), 5.0), change)[1]
+
+    def begin(self, ttl: float = 900.0, **more: Any) -> int:
+        """A release of alice, 1.0 on blue to 1.1 on green; returns its token."""
+        request = ledger.Request(
+            **{
+                "id": "shop-1.1",
+                "owner": "alice",
+                "version": "1.1",
+                "stage": "pre_deploy",
+                "from_": {"colour": "blue", "version": "1.0"},
+                "to_": {"colour": "green", "version": "1.1"},
+                "ttl": ttl,
+                **more,
+            }
+        )
+        return self.write(lambda record: ledger.begin(record, request, time.time())).token
+
+    def step(self, token: int, **entry: Any) -> None:
+        self.write(lambda record: ledger.step(record, token, ledger.Entry(**entry), time.time()))
+
+    def finish(self, token: int, state: str, confirmation_period: float = 0.0) -> None:
+        ending = ledger.Ending(state, confirmation_period=confirmation_period)
+        self.write(lambda record: ledger.finish(record, token, ledger.Entry(), ending, time.time()))
+
+    def kill_at(self, seen: Path, playbook: str, **variables: Any) -> None:
+        """A job that is killed, as a cancelled one is in the end, as soon as the file is there."""
+        with (self.rig.directory / "killed.log").open("w") as log:
+            job = subprocess.Popen(
+                self.rig.command(playbook, **variables),
+                env=self.rig.environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            try:
+                wait_until(lambda: seen.exists() or job.poll() is not None, 120, "the job gets there")
+                assert job.poll() is None, Path(log.name).read_text()
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(job.pid, signal.SIGKILL)
+                job.wait(60)
+
+
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     with Rig(tmp_path) as rig:
@@ -79,3 +165,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 def fleet(tmp_path: Path) -> Iterator[Stage]:
     with Rig(tmp_path, load_balancers=3) as rig:
         yield Stage(rig)
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
+    with Rig(tmp_path_factory.mktemp("books"), load_balancers=2) as rig:
+        yield Books(rig)
