@@ -158,7 +158,7 @@ def _begun(record: Record, request: Request, now: float) -> Record:
         raise FrozenError(
             f"releases of {record.app} are frozen by {ice.owner} until {ice.until}: {ice.reason}",
             "no freeze",
-            "Wait for its end, or thaw it with the module bluegreen.deploy.release and action thaw",
+            "Wait for its end, or thaw it with the playbook bluegreen.deploy.freeze and bluegreen_thaw=true",
             freeze=document(ice),
         )
     token = _next_token(record, now)

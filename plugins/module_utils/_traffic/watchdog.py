@@ -94,7 +94,8 @@ class HostWatchdog:
 
     def stand_down(self) -> dict[str, t.Any] | None:
         try:
-            if self._armed or self._is_ours(self._file.read()):
+            there = self._file.read()
+            if self._armed or self._is_ours(there) or self._is_superseded(there):
                 with self._file.locked():
                     self._armed = self._disarm()
         except Exception as error:  # noqa: BLE001 -- what was done before it is what must be told
@@ -176,8 +177,14 @@ class HostWatchdog:
             routes=homes,
         )
 
+    def _is_superseded(self, there: Revert | None) -> bool:
+        """Whether a release has armed it that this one has taken over: the fence keeps it from moving anything."""
+        return there is not None and there.state == "armed" and (there.token or 0) < (self._token or 0)
+
     def _disarm(self) -> Revert | None:
         now = self._file.read()
+        if now is not None and self._is_superseded(now):
+            return self._file.end(now, "undone")
         if now is None or not self._is_ours(now):
             return now
         homes = {home.name: home for home in now.routes}

@@ -285,12 +285,13 @@ def test_what_goes_wrong_while_it_stands_down_hides_nothing(make: t.Callable[...
 
 
 @pytest.mark.parametrize(
-    ("token", "now", "state"), [(1, BLUE, "undone"), (1, GREEN, "armed"), (1, green(30), "undone"), (2, BLUE, "armed")]
+    ("token", "now", "state"),
+    [(1, BLUE, "undone"), (1, GREEN, "armed"), (1, green(30), "undone"), (2, BLUE, "undone"), (2, GREEN, "undone")],
 )
 def test_a_later_call_of_the_release_that_leads_home_disarms_it(
     make: t.Callable[..., Host], token: int, now: Split, state: str
 ) -> None:
-    """As a rollback does: it arms nothing itself."""
+    """As a rollback does: it arms nothing itself. One that has taken over disarms it wherever it goes."""
     host = make(BLUE)
     host.move(GREEN, token=1)
     watchdog = host.watchdog(token=token, revert_after=None)
