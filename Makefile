@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Only the checkout counts, not a bluegreen.deploy that is installed in the home directory.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(VENV)
 # A play that matches no host passes otherwise. (ansible-lint checks plays without an inventory.)
-demo unit integration molecule bench: export ANSIBLE_HOST_PATTERN_MISMATCH := error
+demo unit integration faults molecule bench: export ANSIBLE_HOST_PATTERN_MISMATCH := error
 
 MODULES := $(patsubst plugins/modules/%.py,bluegreen.deploy.%,$(wildcard plugins/modules/*.py))
 ROLES := $(patsubst roles/%/tasks/main.yml,bluegreen.deploy.%,$(wildcard roles/*/tasks/main.yml))
@@ -28,12 +28,12 @@ demo: $(VENV)/.demo ## the live demo: a release and its way back under load [REQ
 	@$(BIN)/python -m demo.run $(if $(REQUESTS),--requests $(REQUESTS))
 
 # Quick parts first.
-PARTS := lint build unit docs integration molecule sanity
+PARTS := lint build unit docs integration faults molecule sanity
 .PHONY: test
-test: $(VENV)/.test ## lint, build, unit, docs, integration, molecule and sanity, to the first failure
+test: $(VENV)/.test ## lint, build, unit, docs, integration, faults, molecule and sanity, to the first failure
 	@times=; for part in $(PARTS); do \
 	  printf '\n== make %s\n' $$part; start=$$(date +%s); \
-	  $(MAKE) --no-print-directory $$part || { printf '\nmake test: %s failed\n' $$part; exit 1; }; \
+	  $(MAKE) --no-print-directory $$part FAULTS=short || { printf '\nmake test: %s failed\n' $$part; exit 1; }; \
 	  times="$$times$$(printf '%6d s  %s' $$(($$(date +%s) - start)) $$part)\n"; \
 	done; printf '\nmake test: all parts passed\n%b' "$$times"
 
@@ -52,6 +52,10 @@ unit: $(VENV)/.test ## the unit tests
 .PHONY: integration
 integration: $(VENV)/.test ## the integration tests, against real servers on loopback [ONLY=haproxy]
 	$(BIN)/python -m pytest -n 2 tests/integration/targets$(if $(ONLY),/$(ONLY))
+
+.PHONY: faults
+faults: $(VENV)/.test ## what may befall a release, all of it, on three versions of ansible-core [FAULTS=short]
+	$(BIN)/python -m tests.faults.run $(FAULTS)
 
 .PHONY: molecule
 molecule: $(VENV)/.test ## the roles, scenario by scenario

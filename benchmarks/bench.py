@@ -64,6 +64,10 @@ class Bench(abc.ABC):
     @abc.abstractmethod
     def measure(self) -> Samples: ...
 
+    def more(self, samples: Samples) -> Mapping[str, str]:
+        """More pairs for the last line than the ratios."""
+        return {}
+
 
 @contextlib.contextmanager
 def process(command: Sequence[str], port: int, log: Path) -> Iterator[None]:

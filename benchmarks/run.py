@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import math
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from .bench import Bench, BrokenError, Cost, Ratio, Samples
 from .peers import Peers, installed
 from .play import TooLongError
 from .probe import Probe
+from .skew import Skew
 from .switch import Switch
 
 MOST_RUNS = 50
@@ -57,8 +59,13 @@ def row(bench: Bench, ratio: Ratio, samples: Samples) -> str:
         return f"{bench.absent:>9}{'':26}{ratio.of}: {WHY_ABSENT[bench.absent or '']}"
     wall = f"{'> ' if bench.cut_short else ''}{value.wall:.2f}"
     promised = f"<= {ratio.promised:g}" if ratio.promised else ""
-    medians = (f"{what} {Cost.median(samples[what]).wall:.2f} s" for what in (ratio.of, ratio.per))
-    return f"{wall:>9}{value.cpu:>8.2f}{promised:>10}{len(samples[ratio.of]):>5}   {' : '.join(medians)}"
+    cpu = "-" if math.isnan(value.cpu) else f"{value.cpu:.2f}"
+    medians = (f"{what} {span(Cost.median(samples[what]).wall)}" for what in (ratio.of, ratio.per))
+    return f"{wall:>9}{cpu:>8}{promised:>10}{len(samples[ratio.of]):>5}   {' : '.join(medians)}"
+
+
+def span(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"
 
 
 def figures(benches: Sequence[Bench], samples: Samples) -> Mapping[str, Any]:
@@ -69,6 +76,7 @@ def figures(benches: Sequence[Bench], samples: Samples) -> Mapping[str, Any]:
             found[ratio.key] = f"{value.wall:.2f}" if value else bench.absent
             if bench.cut_short:
                 found[f"{ratio.key}_is"] = "lower_bound"
+        found |= bench.more(samples)
     return found
 
 
@@ -91,6 +99,7 @@ def bench(runs: int, quick: bool) -> None:
         benches = [
             Switch(directory, stack),
             Probe(directory, stack),
+            Skew(directory, stack),
             Peers(directory, stack, 20, absent=missing),
             Peers(directory, stack, 200, absent=missing or ("skipped" if quick else None), most_runs=1),
         ]

@@ -38,7 +38,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for key, value in json.loads(line).items():
             figures[key] = max(figures[key], value) if key.startswith("max_") else figures[key] + value
     if figures:
-        terminalreporter.write_line("faults " + " ".join(f"{key}={value:g}" for key, value in sorted(figures.items())))
+        terminalreporter.write_line(
+            "faults " + " ".join(f"{key}={value:.10g}" for key, value in sorted(figures.items()))
+        )
 
 
 @pytest.fixture(scope="session")

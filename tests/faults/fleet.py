@@ -30,7 +30,7 @@ QUICK = {
     "bluegreen_hold": 0.5,
     "bluegreen_watch": 0.5,
     "bluegreen_watch_interval": 0.1,
-    "bluegreen_lead": 0.2,
+    "bluegreen_lead": 1,
     "bluegreen_min_requests": 1,
     "bluegreen_health_answers": 1,
     "bluegreen_health_timeout": 10,
@@ -39,6 +39,8 @@ QUICK = {
     "bluegreen_long_lived": "leave",
     "bluegreen_confirmation_period": 0,
 }
+AMPLE = {"bluegreen_lead": 2}
+"""For a release that must not fail because the machine has much else to do."""
 
 
 class Fleet(Rig):
@@ -86,6 +88,11 @@ class Fleet(Rig):
         (whole,) = [colour for colour, share in json.loads(routed.pop()).items() if share == 100]
         return str(whole)
 
+    def idle(self) -> str:
+        """The colour that has nothing."""
+        (idle,) = {*COLOURS} - {self.live()}
+        return idle
+
     def record(self) -> dict[str, Any]:
         """What the store holds of the app's releases."""
         stored = build_store(
@@ -97,8 +104,8 @@ class Fleet(Rig):
         self, *more: str, environment: dict[str, str] | None = None, **variables: Any
     ) -> subprocess.Popen[str]:
         """A release to the colour that is not live, in a process group of its own."""
-        to = next(colour for colour in COLOURS if colour != self.live())
-        return self.start("release", *more, environment=environment, bluegreen_version=VERSIONS[to], **variables)
+        version = VERSIONS[self.idle()]
+        return self.start("release", *more, environment=environment, bluegreen_version=version, **variables)
 
     def start(
         self, playbook: str, *more: str, environment: dict[str, str] | None = None, **variables: Any

@@ -20,7 +20,7 @@ import pytest
 
 from demo.rig import COLOURS, wait_until
 
-from .fleet import FULL, VERSIONS, Environment, Fleet, OneHost
+from .fleet import AMPLE, FULL, VERSIONS, Environment, Fleet, OneHost
 
 FLEETS = {"hosts": Fleet, "barrier": OneHost} if FULL else {"hosts": Fleet}
 pytestmark = pytest.mark.parametrize("fleet", FLEETS.values(), ids=FLEETS, indirect=True, scope="module")
@@ -67,7 +67,7 @@ class Awx:
     def job(self, stage: str, environment: Environment = None, **variables: Any) -> Job:
         self.number += 1
         home = self.directory / str(self.number)
-        said = {"awx_job_id": self.number, "awx_user_name": "alice", **variables}
+        said = {**AMPLE, "awx_job_id": self.number, "awx_user_name": "alice", **variables}
         sent = self._private_data(home / "sent", stage, said, environment or {})
         self._runner(home, "transmit", str(sent), "-p", f"{stage}.yml", reads="/dev/null")
         self._runner(home, "worker", "--private-data-dir", str(home / "executed"), reads="transmit")

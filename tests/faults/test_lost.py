@@ -110,8 +110,7 @@ def test_the_others_go_back_and_it_is_named(three: Three, how: str, moment: str,
 def test_its_socket_goes_dead_within_the_change(
     three: Three, trick: str, partial: str, tally: Callable[..., None]
 ) -> None:
-    live = three.live()
-    to = "green" if live == "blue" else "blue"
+    live, to = three.live(), three.idle()
     home = three.home("lb2")
     with Meddler(home / "meddler.sock", home / "admin.sock") as meddler:
         meddler.trick = trick
