@@ -120,12 +120,8 @@ class Awx:
         assert job.status == "successful", job.said
 
 
-def idle(fleet: Fleet) -> str:
-    return next(colour for colour in COLOURS if colour != fleet.live())
-
-
 def test_the_record_is_all_that_the_next_job_needs(fleet: Fleet, awx: Awx, tally: Callable[..., None]) -> None:
-    to = idle(fleet)
+    to = fleet.idle()
     for stage in CHAIN:
         awx.passes(stage, bluegreen_version=VERSIONS[to])
     assert fleet.assert_whole() == to
@@ -142,7 +138,7 @@ def test_the_record_is_all_that_the_next_job_needs(fleet: Fleet, awx: Awx, tally
 def test_a_release_whose_job_was_cancelled_is_recovered(
     fleet: Fleet, awx: Awx, where: str, tally: Callable[..., None]
 ) -> None:
-    live, version = fleet.live(), VERSIONS[idle(fleet)]
+    live, version = fleet.live(), VERSIONS[fleet.idle()]
     awx.cancelled(where, version)
     recovered = awx.job("recover", bluegreen_take_over=f"job {awx.number} was cancelled")
     assert recovered.status == "failed", recovered.said
@@ -157,7 +153,7 @@ def test_a_release_whose_job_was_cancelled_is_recovered(
 def test_a_release_whose_job_was_cancelled_is_taken_up_again(
     fleet: Fleet, awx: Awx, tally: Callable[..., None]
 ) -> None:
-    to = idle(fleet)
+    to = fleet.idle()
     awx.cancelled(AFTER_A_STEP, VERSIONS[to])
     assert set(map(str, fleet.splits().values())) == {str(dict.fromkeys(COLOURS, 50))}
     awx.passes("switch", bluegreen_version=VERSIONS[to], bluegreen_release=fleet.record()["release"]["id"])
