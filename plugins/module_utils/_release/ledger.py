@@ -16,6 +16,7 @@ from .._errors import ConflictError, FrozenError, InvalidError, LockedError
 from .record import OPEN, Freeze, Json, Lock, Record, Release, Step, document, epoch, moment
 
 ENDINGS = ("released", "rolled_back", "refused", "unchanged", "failed", "retired")
+MOVED = ("released", "rolled_back")
 ABORTED = "aborted"
 
 WAYS_HOME = ("rollback", "recover")
@@ -342,7 +343,7 @@ def standing(record: Record, now: float) -> Json:
     """How things stand at ``now``: what a module returns about a record."""
     release, lock = record.release, record.lock
     ice = frozen(record, now)
-    confirm_until = release.confirm_until if release else None
+    confirm_until = _confirm_until(record)
     return {
         "record": None if record == Record(record.app) else document(record),
         "release": document(release) if release else None,
@@ -354,6 +355,13 @@ def standing(record: Record, now: float) -> Json:
         "lock_left": _left(lock.expires_at, now) if lock else None,
         "confirmation_left": _left(confirm_until, now) if confirm_until else None,
     }
+
+
+def _confirm_until(record: Record) -> str | None:
+    """The end of the period that runs since the last release that has moved the traffic for good."""
+    ended = [*record.history, *([document(record.release)] if record.release else [])]
+    moved = [release for release in ended if release.get("state") in MOVED]
+    return moved[-1].get("confirm_until") if moved else None
 
 
 def _left(end: str, now: float) -> float:

@@ -345,6 +345,18 @@ def test_how_things_stand() -> None:
     assert ledger.standing(frozen(), NOW + 100)["freeze"] is None
 
 
+@pytest.mark.parametrize(
+    ("state", "left"), [("refused", 20), ("failed", 20), ("retired", 20), ("released", None), ("rolled_back", None)]
+)
+def test_a_later_release_ends_the_confirmation_period_only_if_it_moved_the_traffic(
+    state: str, left: float | None
+) -> None:
+    again = ledger.begin(closed(confirmation_period=30.0), replace(NEW, id="shop-2"), NOW + 2)
+    assert ledger.standing(again, NOW + 11)["confirmation_left"] == 20
+    over = ledger.finish(again, again.token, Entry(), Ending(state), NOW + 3)
+    assert ledger.standing(over, NOW + 11)["confirmation_left"] == left
+
+
 # --- Whatever happens, in whatever order ------------------------------------------------------------------
 
 OWNERS = ("alice", "bob", "carol")
