@@ -10,6 +10,7 @@ look at the clock; a bare command goes there and back in milliseconds.
 from __future__ import annotations
 
 import re
+import shlex
 import time
 import typing as t
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _clock(self, task_vars: dict[str, t.Any]) -> t.Callable[[], int]:
         """The first command that tells nanoseconds on this host. Asking it opens the connection too."""
         environment = self._compute_environment_string()
-        python = PYTHON.format(python=self._interpreter(task_vars))
+        python = PYTHON.format(python=shlex.quote(self._interpreter(task_vars)))
         try:
             self._ask(DATE, environment)
         except UnsupportedError:

@@ -136,6 +136,7 @@ def test_it_takes_as_many_samples_as_asked_for(
         ({"ansible_facts": {"discovered_interpreter_python": "/found/python"}}, None, "/found/python"),
         ({"ansible_facts": {"discovered_interpreter_python": None}}, None, "python3"),
         ({"ansible_python_interpreter": "/my/python"}, None, "/my/python"),
+        ({"ansible_python_interpreter": "/my own/python"}, None, "'/my own/python'"),
         (
             {
                 "ansible_python_interpreter": "/my/python",
