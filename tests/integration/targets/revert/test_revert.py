@@ -22,6 +22,7 @@ import pytest
 from demo.rig import ROOT, wait_until
 from plugins.module_utils._errors import ConflictError
 from plugins.module_utils._traffic import revert
+from plugins.module_utils._traffic.fence import Fence
 from tests.integration.balancer import BLUE, GREEN, Balancer, asking, green, playbook
 
 APP = "shop"
@@ -209,9 +210,16 @@ def test_with_back_to_a_route_that_is_not_moved_goes_home_too(host: Host) -> Non
     assert host.balancer.router("map").read() == BLUE
 
 
-def test_a_release_that_has_taken_over_is_not_disturbed(host: Host) -> None:
-    host.traffic(to="green", token=1, revert_after=1)
+def test_a_release_that_has_taken_over_disarms_it(host: Host) -> None:
+    host.traffic(to="green", token=1, revert_after=60)
     assert host.traffic(to="green", token=2)["changed"] is False
+    assert host.state() == "undone"
+    assert host.balancer.router("map").read() == GREEN
+
+
+def test_one_that_is_left_armed_does_not_disturb_who_has_taken_over(host: Host) -> None:
+    host.traffic(to="green", token=1, revert_after=1)
+    Fence(str(host.state_dir), APP, 2).raise_up()
     wait_until(lambda: host.state() == "refused", 20, "it does not fire")
     assert host.balancer.router("map").read() == GREEN
 
