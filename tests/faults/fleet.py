@@ -23,6 +23,7 @@ from plugins.module_utils._traffic.router import Router
 
 FULL = os.environ.get("BLUEGREEN_FAULTS") == "full"
 VERSIONS = {"blue": "1.0", "green": "1.1"}
+LOAD_BALANCERS = 4 if FULL else 2
 DEFAULTS = {name: option.get("default") for name, option in PROVIDER.spec["options"].items()}
 Environment = dict[str, str] | None
 QUICK = {

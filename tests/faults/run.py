@@ -26,12 +26,7 @@ REQUIREMENTS = ROOT / "requirements" / "faults.txt"
 EVERYTHING = ("tests/faults", "tests/integration/targets/store", "tests/integration/targets/revert")
 KILLS = "(boundary and hosts and not term)"
 TELLING = ("tests/faults", "-k", f"test_lost or test_jobs or {KILLS}")
-QUICK = (
-    "tests/faults",
-    *("--dist", "loadfile"),  # a fleet takes longer to set up than a test
-    *("-k", f"jobs or confirm or paused or skew or {KILLS} or barrier-0 or stopped-prepare or lost-keep"),
-)
-"""For `make test`, in a few minutes."""
+QUICK = ("tests/faults", "--dist", "loadfile")  # a fleet takes longer to set up than a test
 PYTHONS = {"2.17": ("3.11", "3.12"), "2.21": ("3.12", "3.13", "3.14")}
 """For each ansible-core, those it runs on that the tests run on, too."""
 

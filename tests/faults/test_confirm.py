@@ -16,10 +16,8 @@ from demo.rig import COLOURS, wait_until
 from plugins.module_utils._traffic import revert
 from plugins.module_utils._traffic.split import Split
 
-from .fleet import AMPLE, FULL, Fleet, OneHost
+from .fleet import AMPLE, FULL, Fleet
 
-FLEETS = {"hosts": Fleet, "barrier": OneHost} if FULL else {"hosts": Fleet}
-pytestmark = pytest.mark.parametrize("fleet", FLEETS.values(), ids=FLEETS, indirect=True, scope="module")
 SILENCE = 4
 PATIENCE = 20
 """More than a release needs from its last step to its confirmation, on a slow machine."""

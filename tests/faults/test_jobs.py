@@ -20,10 +20,7 @@ import pytest
 
 from demo.rig import COLOURS, wait_until
 
-from .fleet import AMPLE, FULL, VERSIONS, Environment, Fleet, OneHost
-
-FLEETS = {"hosts": Fleet, "barrier": OneHost} if FULL else {"hosts": Fleet}
-pytestmark = pytest.mark.parametrize("fleet", FLEETS.values(), ids=FLEETS, indirect=True, scope="module")
+from .fleet import AMPLE, FULL, VERSIONS, Environment, Fleet
 
 RUNNER = str(Path(sys.executable).with_name("ansible-runner"))
 CHAIN = ("pre_deploy", "switch", "post_deploy")

@@ -17,7 +17,7 @@ from .fleet import FULL, Fleet, end_group, wait_seconds
 
 JOURNAL = "bluegreen.deploy.release "
 KILLS = {"kill": signal.SIGKILL, "term": signal.SIGTERM}
-INSTANTS = 100 if FULL else 2
+INSTANTS = 100 if FULL else 1
 """For each way to reach the load balancers."""
 
 
@@ -52,7 +52,7 @@ def recovered(fleet: Fleet, tally: Callable[..., None]) -> None:
 @pytest.mark.parametrize("how", KILLS)
 def test_at_each_boundary_of_the_journal(fleet: Fleet, calm: Calm, how: str, tally: Callable[..., None]) -> None:
     assert len(calm.boundaries) > 12
-    for boundary in calm.boundaries if FULL else calm.boundaries[7:13:4]:
+    for boundary in calm.boundaries if FULL else calm.boundaries[8:9]:
         kill = f"kill -{how.upper()} -{{group}}"
         release = fleet.start_release(environment=fleet.at(JOURNAL, do=kill, nth=boundary))
         assert release.wait(300) != 0, fleet.said()

@@ -18,10 +18,8 @@ import pytest
 
 from demo.rig import COLOURS, wait_until
 
-from .fleet import AMPLE, FULL, VERSIONS, Fleet, OneHost, end_group
+from .fleet import AMPLE, FULL, VERSIONS, Fleet, end_group
 
-FLEETS = {"hosts": Fleet, "barrier": OneHost} if FULL else {"hosts": Fleet}
-pytestmark = pytest.mark.parametrize("fleet", FLEETS.values(), ids=FLEETS, indirect=True, scope="module")
 HOLD = "touch {held}; until [ -e {go} ]; do sleep 0.05; done"
 
 
