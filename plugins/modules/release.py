@@ -277,7 +277,7 @@ lock_left:
   type: float
   sample: 887.5
 confirmation_left:
-  description: Seconds left of the confirmation period since the traffic was moved last, 0 if it is over. Null if there is none.
+  description: Seconds left of the confirmation period since the traffic was last moved; 0 if over, null if none runs.
   returned: success, with O(store)
   type: float
   sample: null
