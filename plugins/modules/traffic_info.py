@@ -106,8 +106,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.revert import status
+from ..module_utils._traffic.route import Route, of_all
 from ..module_utils._traffic.router import Router
-from ..module_utils._traffic.switch import Route, of_all
 
 ARGUMENT_SPEC = {
     **ROUTES_SPEC,

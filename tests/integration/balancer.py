@@ -20,9 +20,10 @@ from demo import measure
 from demo.rig import ROOT, Rig, free_ports, load_command, wait_until
 from plugins.module_utils._haproxy.runtime_api import RuntimeApi
 from plugins.module_utils._traffic.haproxy import PROVIDER
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.router import Router
 from plugins.module_utils._traffic.split import Split
-from plugins.module_utils._traffic.switch import Order, Route, switch
+from plugins.module_utils._traffic.switch import Order, switch
 from tests.unit.plugins.modules.process import run_module
 
 COLOURS = ("blue", "green")
@@ -136,11 +137,7 @@ class Balancer:
     # --- What there is ------------------------------------------------------------------------------------
 
     def ask(self, *commands: str) -> list[str]:
-        api = RuntimeApi(self.socket, 20.0)
-        try:
-            return api.ask(*commands)
-        finally:
-            api.close()
+        return RuntimeApi(self.socket, 20.0).ask(*commands)
 
     def entry(self) -> str:
         return self.ask(f"get map {self.map} shop")[0].split('value="')[1].split('"')[0]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import UnsupportedError
+from .._traffic.route import Route, of_all
 from .._traffic.router import Activity
-from .._traffic.switch import Route, of_all
 from .watch import Count, Limits, Verdict, check_times, watch
 
 WATCH_SPEC: dict[str, t.Any] = {

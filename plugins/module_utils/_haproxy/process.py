@@ -29,13 +29,10 @@ class Master:
 
     def worker(self) -> int | None:
         """The process id of the newest worker; None when no master answers."""
-        api = self._api()
         try:
-            (processes,) = api.ask("show proc")
+            (processes,) = self._api().ask("show proc")
         except BlueGreenError:
             return None
-        finally:
-            api.close()
         found = _WORKER.search(processes)
         return int(found.group(1)) if found else None
 

@@ -1,7 +1,7 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HAProxy's Runtime API over one kept session. Private to this collection.
+"""HAProxy's Runtime API. Private to this collection.
 
 Source: HAProxy Management Guide, section 9.3 "Unix Socket commands".
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
 import typing as t
 
@@ -26,8 +27,6 @@ OLDEST = (2, 4)
 PROMPT = b"\n> "
 PIPELINE = 200
 """Commands on their way at once: their answers must fit in the kernel's buffers."""
-KEPT = 0.1
-"""Seconds a session is kept unused: after a reload it would still be with the old worker."""
 
 _WORD = re.compile(r"[A-Za-z0-9_.:/@%+\-\[\]]+")
 
@@ -55,94 +54,79 @@ def parse_address(text: str) -> str | tuple[str, int]:
 
 
 class RuntimeApi:
-    """One session with HAProxy, opened when first needed and kept as long as it is in use.
+    """A session for each call: after a reload a kept one would still be with the old worker.
 
+    Few at a time, in the whole process: HAProxy has ten by default, C(stats maxconn), for everybody.
     ``timeout`` is in seconds, for each answer.
     """
+
+    _free = threading.BoundedSemaphore(5)
 
     def __init__(self, address: str, timeout: float, prompt: bytes = PROMPT) -> None:
         self._prompt = prompt
         self._address = parse_address(address)
         self._name = address
         self._timeout = timeout
-        self._socket: socket.socket | None = None
-        self._pending = b""
-        self._used = 0.0
 
     def ask(self, *commands: str) -> list[str]:
         """The answers to the commands, in order; sent together, so that they cost one round trip."""
-        if time.monotonic() - self._used > KEPT:
-            self.close()
-        answers: list[str] = []
-        for start in range(0, len(commands), PIPELINE):
-            answers += self._exchange(commands[start : start + PIPELINE])
-        self._used = time.monotonic()
-        return answers
+        if not commands:
+            return []
+        verb = commands[0].split()[0]
+        try:
+            with self._free, _connect(self._address, self._name, self._timeout) as connection:
+                session = _Session(connection, self._prompt, self._timeout)
+                batches = [commands[start : start + PIPELINE] for start in range(0, len(commands), PIPELINE)]
+                return [answer for batch in batches for answer in session.exchange(batch)]
+        except socket.timeout as error:
+            raise TimeLimitError(
+                f"HAProxy at {self._name} did not answer {verb!r} within {self._timeout:g} s",
+                "an answer of its runtime API",
+                "See whether HAProxy hangs, and whether the address is that of a stats socket",
+            ) from error
+        except (BrokenPipeError, ConnectionResetError, EOFError) as error:
+            raise UnreachableError(
+                f"HAProxy at {self._name} closed the session",
+                "an answer of its runtime API",
+                "See whether HAProxy runs, and whether the address is that of a stats socket",
+            ) from error
 
     def last_words(self, command: str) -> str:
         """Whatever HAProxy says until it ends the session, for a command that makes it do so."""
         words = b""
         try:
-            connection = self._session()
-            connection.sendall(f"{command}\n".encode())
-            while self._prompt not in words:
-                received = connection.recv(1 << 16)
-                if not received:
-                    break
-                words += received
-        except ConnectionError:
+            with self._free, _connect(self._address, self._name, self._timeout) as connection:
+                _Session(connection, self._prompt, self._timeout)
+                connection.sendall(f"{command}\n".encode())
+                while self._prompt not in words and (received := connection.recv(1 << 16)):
+                    words += received
+        except (ConnectionError, EOFError):
             pass  # it ended the session without a word, as some versions do
         except socket.timeout as error:
             raise TimeLimitError(
                 f"HAProxy at {self._name} did not answer {command!r} within {self._timeout:g} s"
             ) from error
-        finally:
-            self.close()
         return words.decode(errors="replace")
 
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        self._socket, self._pending = None, b""
 
-    def _exchange(self, commands: t.Sequence[str]) -> list[str]:
-        request = "".join(f"{command}\n" for command in commands).encode()
-        for fresh in (self._socket is None, True):
-            try:
-                connection = self._session()
-                connection.sendall(request)
-                return [self._answer(connection) for _command in commands]
-            except socket.timeout as error:
-                self.close()
-                raise TimeLimitError(
-                    f"HAProxy at {self._name} did not answer {commands[0].split()[0]!r} within {self._timeout:g} s",
-                    "an answer of its runtime API",
-                    "See whether HAProxy hangs, and whether the address is that of a stats socket",
-                ) from error
-            except (BrokenPipeError, ConnectionResetError, EOFError) as error:
-                # HAProxy ends an idle session after its "stats timeout": a kept one is opened again, once
-                self.close()
-                if fresh:
-                    raise UnreachableError(
-                        f"HAProxy at {self._name} closed the session",
-                        "an answer of its runtime API",
-                        "See whether HAProxy runs, and whether the address is that of a stats socket",
-                    ) from error
-        raise UnreachableError(f"HAProxy at {self._name} does not answer")
+class _Session:
+    """A connection on which HAProxy shows where an answer ends."""
 
-    def _session(self) -> socket.socket:
-        if self._socket is None:
-            self._socket = _connect(self._address, self._name, self._timeout)
-            self._socket.sendall(b"prompt\n")
-            self._answer(self._socket)
-        return self._socket
+    def __init__(self, connection: socket.socket, prompt: bytes, timeout: float) -> None:
+        self._connection, self._prompt, self._timeout = connection, prompt, timeout
+        self._pending = b""
+        self.exchange(["prompt"])
 
-    def _answer(self, connection: socket.socket) -> str:
+    def exchange(self, commands: t.Sequence[str]) -> list[str]:
+        self._connection.sendall("".join(f"{command}\n" for command in commands).encode())
+        return [self._answer() for _command in commands]
+
+    def _answer(self) -> str:
         deadline = time.monotonic() + self._timeout  # for the whole answer: one that never ends is none
         while self._prompt not in self._pending:
             if time.monotonic() > deadline:
                 raise socket.timeout
-            received = connection.recv(1 << 16)
+            received = self._connection.recv(1 << 16)
             if not received:
                 raise EOFError
             self._pending += received

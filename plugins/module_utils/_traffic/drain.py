@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from .._errors import TimeLimitError, UnsupportedError
 from .._wait import SYSTEM_CLOCK, Clock, until
-from .switch import Route, of_all
+from .route import Route, of_all
 
 
 @dataclass(frozen=True)

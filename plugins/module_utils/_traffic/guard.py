@@ -10,8 +10,10 @@ import typing as t
 from .._analysis.watch import Verdict
 from .._errors import BlueGreenError, ThresholdError
 from .fence import Fence
+from .route import Outcome, Route
 from .split import Split
-from .switch import Order, Outcome, Route, Watchdog, put_back, switch
+from .switch import Order, Watchdog, switch
+from .undo import put_back
 
 
 def guarded_switch(

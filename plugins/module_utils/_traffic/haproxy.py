@@ -12,7 +12,6 @@ import contextlib
 import re
 import shlex
 import sys
-import threading
 import typing as t
 from collections import Counter
 
@@ -36,21 +35,8 @@ from .split import WHOLE, Split
 HEAVIEST = 256
 
 
-class _Api(RuntimeApi):
-    """A session for each call, and few at a time: HAProxy has ten by default, "stats maxconn", for all routes."""
-
-    _free = threading.BoundedSemaphore(5)
-
-    def ask(self, *commands: str) -> list[str]:
-        with self._free:
-            try:
-                return super().ask(*commands)
-            finally:
-                self.close()
-
-
 class _HAProxy(Router):
-    """What both ways share: one session, and one member for each server."""
+    """What both ways share: one socket, and one member for each server."""
 
     def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any], backends: t.Mapping[str, str]) -> None:
         self._colours = colours
@@ -58,7 +44,7 @@ class _HAProxy(Router):
         self._timeout: float = options["timeout"]
         if not 0 < self._timeout < float("inf"):
             raise InvalidError(f"timeout is {self._timeout:g}", "a number of seconds above 0")
-        self._api = _Api(self._socket, self._timeout)
+        self._api = RuntimeApi(self._socket, self._timeout)
         unnamed = [colour for colour in colours if not isinstance(backends.get(colour), str)]
         if unnamed or len(backends) > len(colours):
             raise InvalidError(

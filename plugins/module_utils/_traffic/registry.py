@@ -9,9 +9,9 @@ import typing as t
 
 from .._errors import InvalidError
 from .haproxy import PROVIDER as HAPROXY
+from .route import Route
 from .router import Provider
 from .split import colour_pair
-from .switch import Route
 
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (HAPROXY,)}
 

@@ -23,8 +23,9 @@ from .._files import replace_file
 from .._wait import SYSTEM_CLOCK, Clock, until
 from .fence import PATIENCE, Fence, StaleTokenError, held, locked, read_text, stem, using
 from .registry import build_routes
+from .route import Route, side_by_side
 from .split import Split
-from .switch import Route, by_hand, go_back, side_by_side
+from .undo import by_hand, go_back
 
 PERSISTENCE = 30.0
 """Seconds to try again while a load balancer cannot be reached."""

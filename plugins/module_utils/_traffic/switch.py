@@ -13,9 +13,8 @@ import contextlib
 import threading
 import time
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from .._errors import (
     BlueGreenError,
@@ -27,16 +26,15 @@ from .._errors import (
     NotVerifiedError,
     PartialError,
     TimeLimitError,
-    UndoFailedError,
     UnreachableError,
     UnsupportedError,
 )
 from .._wait import SYSTEM_CLOCK, Clock, until
-from .fence import Fence, StaleTokenError, held
+from .fence import Fence, held
+from .route import Outcome, Route, named, side_by_side, utc_now, with_routes
 from .router import Router
 from .split import Split, percent
-
-T = t.TypeVar("T")
+from .undo import put_back
 
 BARRIER_TIMEOUT = 30.0
 LOST = (MissingError, TimeLimitError, UnreachableError)
@@ -45,14 +43,6 @@ LONGEST_LEAD = 300.0
 """Seconds that the instant to commit at may be ahead."""
 
 WALL_CLOCK = Clock(now=time.time)
-
-
-@dataclass(frozen=True)
-class Route:
-    """A named place that decides which colour a request reaches."""
-
-    name: str
-    router: Router
 
 
 @dataclass(frozen=True)
@@ -99,42 +89,6 @@ class _Guards:
             yield
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What was found on one route, and what was done to it."""
-
-    name: str
-    before: Split
-    after: Split
-    changed: bool
-    verified: bool | None = None
-    committed_at: str | None = None
-    """When the provider acknowledged the change, ISO 8601 in UTC."""
-    took_ms: float | None = None
-    """From the start of the change to its acknowledgement."""
-    restored: bool | None = None
-    """After a failure: is the route back? None where it was not touched."""
-    restored_at: str | None = None
-    """When the way back was acknowledged, ISO 8601 in UTC."""
-    drift: tuple[str, ...] = ()
-    error: BlueGreenError | None = field(default=None, compare=False)
-
-    def as_result(self) -> dict[str, t.Any]:
-        return {
-            "name": self.name,
-            "before": self.before.percents(),
-            "after": self.after.percents(),
-            "changed": self.changed,
-            "verified": self.verified,
-            "committed_at": self.committed_at,
-            "took_ms": self.took_ms,
-            "restored": self.restored,
-            "restored_at": self.restored_at,
-            "drift": list(self.drift),
-            "error": self.error.message if self.error else None,
-        }
-
-
 def switch(
     routes: t.Sequence[Route],
     order: Order,
@@ -167,10 +121,10 @@ def switch(
     moved = {outcome.name: outcome for outcome in done}
     outcomes = [moved.get(outcome.name, outcome) for outcome in found]
     if start.late:
-        raise _with_routes(_too_late(start.late), [replace(o, after=o.before, changed=False) for o in outcomes])
+        raise with_routes(_too_late(start.late), [replace(o, after=o.before, changed=False) for o in outcomes])
     causes = [outcome.error for outcome in outcomes if outcome.error]
     if causes and order.keep_partial and _only_lost(done):
-        raise _with_routes(_partial([one.name for one in outcomes if one.error], causes, order), outcomes)
+        raise with_routes(_partial([one.name for one in outcomes if one.error], causes, order), outcomes)
     if causes:
         raise put_back([route for route, _planned in to_do], outcomes, causes[0], fence=fence)
     return outcomes
@@ -216,30 +170,8 @@ def prepare(routes: t.Sequence[Route], order: Order) -> list[Outcome]:
     failed = [error for error in looked if isinstance(error, BlueGreenError)]
     if failed:
         left = [replace(o, after=o.before, changed=False) for o in looked if isinstance(o, Outcome)]
-        raise _with_routes(failed[0], left, len(failed))
+        raise with_routes(failed[0], left, len(failed))
     return [t.cast(Outcome, outcome) for outcome in looked]
-
-
-def side_by_side(work: t.Callable[[Route], T], routes: t.Sequence[Route]) -> list[T | BlueGreenError]:
-    """Do the work for every route at once; an error of one is its result, named after the route."""
-
-    def one(route: Route) -> T | BlueGreenError:
-        try:
-            return work(route)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the other routes must hear of it
-            return _named(route, error)
-
-    with ThreadPoolExecutor(max_workers=max(1, len(routes))) as pool:
-        return list(pool.map(one, routes))
-
-
-def of_all(work: t.Callable[[Route], T], routes: t.Sequence[Route]) -> list[T]:
-    """The same, where one that fails fails all."""
-    answers = side_by_side(work, routes)
-    failed = [answer for answer in answers if isinstance(answer, BlueGreenError)]
-    if failed:
-        raise failed[0]
-    return [t.cast(T, answer) for answer in answers]
 
 
 def _plan(route: Route, order: Order) -> Outcome:
@@ -316,10 +248,10 @@ def _commit(
                 began = time.monotonic()
                 route.router.apply(plan.after, plan.before)
                 took = (time.monotonic() - began) * 1000
-                plan = replace(plan, committed_at=_now(), took_ms=round(took, 3))
+                plan = replace(plan, committed_at=utc_now(), took_ms=round(took, 3))
             return replace(plan, verified=_verified(route.router, order, clock))
         except Exception as error:  # noqa: BLE001 -- whatever it is, what was moved must be put back
-            return replace(plan, error=_named(route, error))
+            return replace(plan, error=named(route, error))
 
     return [t.cast(Outcome, outcome) for outcome in side_by_side(one, [route for route, _plan in to_do])]
 
@@ -355,108 +287,3 @@ def _verified(router: Router, order: Order, clock: Clock) -> bool | None:
             "Look for another program that writes to this load balancer",
         )
     return answer
-
-
-def put_back(
-    moved: t.Sequence[Route],
-    outcomes: t.Sequence[Outcome],
-    cause: BlueGreenError,
-    to: Split | None = None,
-    fence: Fence | None = None,
-) -> BlueGreenError:
-    """Undo in reverse order; returns the error that says what is left.
-
-    Each route goes back to where it was found, or ``to`` the split given. Once the release is taken over,
-    nothing is put back: the traffic is the successor's.
-    """
-    done = {outcome.name: outcome for outcome in outcomes}
-    stuck: list[str] = []
-    commands: list[str] = []
-    taken_over: StaleTokenError | None = None
-    for route in reversed(moved):
-        outcome = done[route.name]
-        target = to or outcome.before
-        try:
-            if isinstance(outcome.error, ConflictError):  # nothing was changed, and what is there stays
-                done[route.name] = replace(outcome, after=route.router.read(), changed=False)
-                continue
-            done[route.name] = _restore(route.router, outcome, target, fence)
-        except StaleTokenError as error:
-            taken_over = error
-            done[route.name] = replace(outcome, restored=False, verified=None)
-        except Exception as error:  # noqa: BLE001 -- the next route must still be put back
-            stuck.append(_named(route, error).message)
-            commands.append(by_hand(route, target))
-            done[route.name] = replace(outcome, restored=False, verified=None)
-    left = [done[outcome.name] for outcome in outcomes]
-    return _with_routes(_what_is_left(cause, stuck, commands, taken_over), left)
-
-
-def _what_is_left(
-    cause: BlueGreenError, stuck: list[str], commands: list[str], taken_over: StaleTokenError | None
-) -> BlueGreenError:
-    what = BlueGreenError(cause.found, cause.expected).message
-    if taken_over:
-        return StaleTokenError(
-            f"{what}. And the traffic was left as it is: {'; '.join([taken_over.found, *stuck])}",
-            taken_over.expected,
-            taken_over.todo,
-            **cause.details,
-        )
-    if stuck:
-        return UndoFailedError(
-            f"{what}. And putting it back failed: {'; '.join(stuck)}",
-            todo=f"Look at each route named here, and put it back by hand: {'; '.join(commands)}",
-            **cause.details,
-        )
-    return cause
-
-
-def by_hand(route: Route, target: Split) -> str:
-    """The route and the command that puts the split in force there by hand, for a message; never raises."""
-    try:
-        return f"route {route.name}: {route.router.by_hand(target)}"
-    except Exception as error:  # noqa: BLE001 -- it helps to find the way back, and must not get into it
-        return f"route {route.name}: to {target} ({_named(route, error).message})"
-
-
-def _restore(router: Router, outcome: Outcome, target: Split, fence: Fence | None) -> Outcome:
-    left_half_done = outcome.error is not None and outcome.committed_at is None
-    with held(fence):
-        go_back(router, target, None if left_half_done else (outcome.after,))
-    restored_at = _now()
-    if router.verify(target) is False:
-        raise NotVerifiedError(f"the split is {router.read()}", f"{target}")
-    return replace(outcome, after=target, changed=target != outcome.before, restored=True, restored_at=restored_at)
-
-
-def go_back(router: Router, home: Split, ours: t.Collection[Split] | None, live: str | None = None) -> bool:
-    """Put ``home`` in force where it is not; returns whether something was changed.
-
-    Raises ``conflict`` where the split in force is neither that nor one of ``ours``. None: any is.
-    """
-    now = router.read()
-    if ours is not None and now not in (home, *ours):
-        expected = " or ".join(map(str, ours))
-        raise ConflictError(f"the split is {now}", f"{expected}, as it was left here", "Somebody else moved it")
-    if now == home and not router.drift():
-        return False
-    router.apply(home, now, live)
-    return True
-
-
-def _with_routes(error: BlueGreenError, outcomes: t.Sequence[Outcome], failed: int = 1) -> BlueGreenError:
-    error.details["routes"] = [outcome.as_result() for outcome in outcomes]
-    if failed > 1:
-        error.found = f"{error.found} (and {failed - 1} more routes failed)"
-    return error
-
-
-def _named(route: Route, error: BaseException) -> BlueGreenError:
-    if not isinstance(error, BlueGreenError):
-        error = BlueGreenError(f"{type(error).__name__}: {error}")
-    return error.of(f"route {route.name}")
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")

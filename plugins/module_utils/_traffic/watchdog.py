@@ -30,8 +30,8 @@ from .._files import replace_file
 from .._wait import Clock
 from .fence import using
 from .revert import OVER, Home, Revert, RevertFile, fire, iso, routes_of, stop_timer, timer
+from .route import Outcome, Route, side_by_side
 from .split import Split
-from .switch import Outcome, Route, side_by_side
 
 ARMED = b"armed\n"
 START_TIMEOUT = 30.0

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from plugins.module_utils._errors import BlueGreenError, ConflictError, UnsupportedError
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.router import Activity, Router
 from plugins.module_utils._traffic.split import Split
-from plugins.module_utils._traffic.switch import Order, Route, switch
+from plugins.module_utils._traffic.switch import Order, switch
 from tests.integration.balancer import BLUE, COLOURS, GREEN, Balancer, green
 from tests.unit.plugins.module_utils._traffic.fakes import FakeRouter
 
@@ -52,11 +53,8 @@ CASES = {
 
 
 @pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest, balancer: Balancer) -> Iterator[Case]:
-    case = CASES[request.param](balancer)
-    yield case
-    if request.param != "fake":
-        case.router._api.close()  # type: ignore[attr-defined]
+def case(request: pytest.FixtureRequest, balancer: Balancer) -> Case:
+    return CASES[request.param](balancer)
 
 
 def test_it_reads_what_it_applied_and_applying_it_again_does_no_harm(case: Case) -> None:

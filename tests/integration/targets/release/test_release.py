@@ -81,7 +81,6 @@ def test_when_nobody_can_look_the_traffic_is_held_where_it_is(stage: Any) -> Non
         command = stage.rig.command("release", bluegreen_version="1.1", bluegreen_hold=4)
         release = subprocess.Popen(command, env=stage.rig.environment(), stdout=subprocess.PIPE, text=True)
         wait_until(lambda: served_by_green() > 100 or release.poll() is not None, 120, "green serves a part")
-        watched.close()
         (home / "admin.sock").rename(home / "away.sock")
         told = release.communicate(timeout=120)[0]
         (home / "away.sock").rename(home / "admin.sock")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from plugins.module_utils._traffic.switch import Route
+from plugins.module_utils._traffic.route import Route
 from plugins.modules import traffic_info
 from tests.unit.plugins.module_utils._traffic.fakes import COLOURS, FakeRouter, green
 

@@ -8,8 +8,8 @@ import pytest
 from plugins.module_utils._analysis.counters import counts
 from plugins.module_utils._analysis.watch import Count
 from plugins.module_utils._errors import UnreachableError, UnsupportedError
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.router import Activity
-from plugins.module_utils._traffic.switch import Route
 from tests.unit.plugins.module_utils._traffic.fakes import FakeRouter
 
 

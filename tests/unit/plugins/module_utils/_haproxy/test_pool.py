@@ -60,7 +60,6 @@ def test_connections_that_no_answer_will_end_are_found() -> None:
     with FakeSocket(answering(lambda line: SESSIONS if line == "show sess" else "")) as haproxy:
         api = RuntimeApi(haproxy.address, LONG)
         found = Pool(api, ["shop_blue", "shop_green"]).long_lived()
-        api.close()
     assert [each for each in found if each[0] != "<NONE>"] == [("shop_blue", "b1"), ("shop_green", "g1")]
 
 
@@ -75,7 +74,6 @@ def test_servers_and_counters_are_read() -> None:
             Server("shop_green", "g2", is_up=True, is_out=True, weight=37),
         ]
         servers, backends = pool.statistics()
-        api.close()
     assert [row["svname"] for row in servers] == ["b1", "b2", "g1", "g2"]
     assert [row["pxname"] for row in backends] == ["shop_blue", "shop_green"]
 
@@ -86,7 +84,6 @@ def test_a_backend_that_is_not_there_is_missing(ask: object) -> None:
         api = RuntimeApi(haproxy.address, LONG)
         with pytest.raises(MissingError) as caught:
             ask(Pool(api, ["shop_blue", "nobody"]))  # type: ignore[operator]
-        api.close()
     assert caught.value.found.startswith("HAProxy has no backend 'nobody'")
 
 

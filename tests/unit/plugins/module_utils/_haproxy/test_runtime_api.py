@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,6 @@ from plugins.module_utils._errors import (
     UnreachableError,
     UnsupportedError,
 )
-from plugins.module_utils._haproxy import runtime_api
 from plugins.module_utils._haproxy.runtime_api import (
     PIPELINE,
     RuntimeApi,
@@ -60,16 +60,13 @@ def fails(error: type[BlueGreenError], api: RuntimeApi, *commands: str) -> str:
 # --- What answers -----------------------------------------------------------------------------------------
 
 
-def test_commands_are_answered_in_order_over_one_session(place: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_api, "KEPT", LONG)
+def test_commands_are_answered_in_order_over_one_session(place: str | None) -> None:
     with FakeSocket(answering(echo), place) as server:
         api = RuntimeApi(server.address, LONG)
         assert api.ask("show info", "show stat") == ["<show info>", "<show stat>"]
-        assert api.ask("show sess") == ["<show sess>"]
         assert api.ask() == []
-        api.close()
         assert len(server.connections) == 1
-    assert server.received == b"prompt\nshow info\nshow stat\nshow sess\n"
+    assert server.received == b"prompt\nshow info\nshow stat\n"
 
 
 def test_more_commands_than_fit_at_once_are_all_answered() -> None:
@@ -77,7 +74,6 @@ def test_more_commands_than_fit_at_once_are_all_answered() -> None:
     with FakeSocket(answering(lambda line: line * 40)) as server:
         api = RuntimeApi(server.address, LONG)
         assert api.ask(*commands) == [command * 40 for command in commands]
-        api.close()
     assert server.lines == commands
 
 
@@ -101,45 +97,41 @@ def test_an_answer_may_come_in_pieces(pieces: tuple[bytes, ...]) -> None:
     with FakeSocket(script) as server:
         api = RuntimeApi(server.address, LONG)
         assert api.ask("show info", "show stat") == ["one\ntwo", "three"]
-        api.close()
 
 
 def test_bytes_that_are_no_text_do_no_harm() -> None:
     with FakeSocket(lambda talk: (talk.greet(), talk.line(), talk.say(b"caf\xe9" + PROMPT))) as server:
         api = RuntimeApi(server.address, LONG)
         assert api.ask("show info") == ["caf\N{REPLACEMENT CHARACTER}"]
-        api.close()
 
 
-def test_after_a_pause_there_is_a_new_session(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_call_has_a_session_of_its_own() -> None:
     """The one of before a reload would be with the old worker, which is out of use."""
-    monkeypatch.setattr(runtime_api, "KEPT", -1.0)
     with FakeSocket(answering(echo)) as server:
         api = RuntimeApi(server.address, LONG)
         assert [api.ask("show info"), api.ask("show info")] == [["<show info>"], ["<show info>"]]
-        api.close()
         assert len(server.connections) == 2
 
 
-def test_a_kept_session_that_was_closed_meanwhile_is_opened_again(
-    place: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtime_api, "KEPT", LONG)
+def test_few_sessions_are_open_at_a_time() -> None:
+    """HAProxy has ten by default, for everybody."""
+    busy: list[int] = []
+    most: list[int] = []
 
     def script(talk: Talk) -> None:
         talk.greet()
-        talk.say(echo(talk.line()).encode() + PROMPT)
-        if talk.number > 1:
-            talk.hang()
+        line = talk.line()
+        busy.append(talk.number)
+        most.append(len(busy))
+        talk.server.stopping.wait(0.02)
+        busy.remove(talk.number)
+        talk.say(echo(line).encode() + PROMPT)
 
-    with FakeSocket(script, place) as server:
+    with FakeSocket(script) as server, ThreadPoolExecutor(20) as pool:
         api = RuntimeApi(server.address, LONG)
-        assert api.ask("show info") == ["<show info>"]
-        server.threads[1].join(LONG)  # the session's script: its end closes the connection
-        assert api.ask("show stat") == ["<show stat>"]
-        api.close()
-        assert len(server.connections) == 2
-    assert server.lines == ["show info", "show stat"]
+        answers = list(pool.map(lambda _: api.ask("show info"), range(20)))
+    assert answers == [["<show info>"]] * 20
+    assert 1 < max(most) <= 5
 
 
 # --- What does not answer ---------------------------------------------------------------------------------
@@ -224,7 +216,6 @@ def test_after_a_failure_the_next_question_starts_anew() -> None:
         api = RuntimeApi(server.address, SOON)
         fails(TimeLimitError, api, "show info")
         assert api.ask("show stat") == ["<show stat>"]
-        api.close()
 
 
 def test_a_socket_that_is_not_there_is_missing(tmp_path: Path) -> None:

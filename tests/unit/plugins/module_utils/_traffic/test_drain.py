@@ -10,8 +10,8 @@ import pytest
 
 from plugins.module_utils._errors import TimeLimitError, UnreachableError, UnsupportedError
 from plugins.module_utils._traffic.drain import Left, drain
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.router import Activity
-from plugins.module_utils._traffic.switch import Route
 from plugins.module_utils._wait import Clock
 
 from .fakes import COLOURS, FakeRouter

@@ -11,8 +11,9 @@ from plugins.module_utils._analysis.watch import Verdict
 from plugins.module_utils._errors import BlueGreenError, DeniedError
 from plugins.module_utils._traffic.fence import Fence, StaleTokenError
 from plugins.module_utils._traffic.guard import guarded_switch
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
-from plugins.module_utils._traffic.switch import Order, Route
+from plugins.module_utils._traffic.switch import Order
 
 from .fakes import BLUE, COLOURS, GREEN, FakeRouter
 

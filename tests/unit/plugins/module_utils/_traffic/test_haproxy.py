@@ -30,8 +30,9 @@ from plugins.module_utils._errors import (
 )
 from plugins.module_utils._haproxy.pool import Server
 from plugins.module_utils._traffic.haproxy import PROVIDER, HAProxyMap, HAProxyServers, _entry
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import WHOLE, Split
-from plugins.module_utils._traffic.switch import Order, Route, switch
+from plugins.module_utils._traffic.switch import Order, switch
 from tests.unit.plugins.module_utils._haproxy.fakes import FakeHAProxy, FakeSocket, answering
 
 from .fakes import BLUE, COLOURS, GREEN, green
@@ -71,7 +72,6 @@ def routed(fake: FakeHAProxy, **options: t.Any) -> t.Iterator[tuple[t.Any, FakeS
     with FakeSocket(answering(fake)) as socket:
         router = build(socket=socket.address, timeout=20.0, **options)
         yield router, socket
-        router._api.close()
 
 
 def one_backend(**servers: tuple[int, int]) -> FakeHAProxy:
@@ -201,14 +201,6 @@ def test_who_knows_the_colour_that_was_live_may_say_so(
     with routed(fake, **MAP_WAY) as (router, _socket):
         router.apply(wanted, router.read(), live)
     assert fake.map["shop"] == entry
-
-
-def test_no_more_sessions_are_open_than_haproxy_has() -> None:
-    """One that is kept for nothing keeps another route out."""
-    with routed(FakeHAProxy(), **MAP_WAY) as (router, _socket):
-        for call in (router.read, router.live, router.observe, lambda: router.check(GREEN)):
-            call()
-            assert router._api._socket is None
 
 
 # --- By hand ----------------------------------------------------------------------------------------------
@@ -407,7 +399,6 @@ def test_the_new_is_raised_before_the_old_is_lowered_and_never_above_its_share(
         found = router.read()
         router.apply(wanted, found)
         assert router.read() == wanted
-        router._api.close()
     assert changes(socket) == [f"set server shop/{command}" for command in commands]
     if not {found, wanted} & {BLUE, GREEN} or wanted not in (BLUE, GREEN):
         assert max(shares) <= wanted.share("green") / 100
@@ -420,7 +411,6 @@ def test_the_old_colour_is_not_lowered_before_the_new_one_is_up() -> None:
     with FakeSocket(answering(fake)) as socket:
         router = build(socket=socket.address, timeout=0.3, **TWO_BACKENDS)
         fails(NotReadyError, lambda: router.apply(GREEN, BLUE))
-        router._api.close()
     assert [line for line in changes(socket) if "shop_blue" in line] == []
 
 
@@ -574,7 +564,6 @@ def test_no_name_of_an_inventory_smuggles_a_second_command(
     for ask in (router.read, router.observe, router.drift, router.long_lived):
         with contextlib.suppress(BlueGreenError):
             ask()
-    router._api.close()
     lines = recorder.received.decode().split("\n")
     meant = {"prompt", "", f"get map {map_name} {key}", f"show stat {backend} 6 -1", "show stat g 6 -1"}
     assert set(lines) <= meant | {f"show servers state {backend}", "show servers state g", "show sess"}

@@ -25,8 +25,8 @@ from plugins.module_utils._traffic.revert import (
     iso,
     status,
 )
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
-from plugins.module_utils._traffic.switch import Route
 from plugins.module_utils._wait import Clock
 
 from .fakes import BLUE, COLOURS, GREEN, FakeRouter, green

@@ -29,8 +29,10 @@ from plugins.module_utils._errors import (
     UnsupportedError,
 )
 from plugins.module_utils._traffic.fence import Fence, StaleTokenError
+from plugins.module_utils._traffic.route import Outcome, Route, of_all
 from plugins.module_utils._traffic.split import Split
-from plugins.module_utils._traffic.switch import Order, Outcome, Route, of_all, put_back, skew_ms, switch
+from plugins.module_utils._traffic.switch import Order, skew_ms, switch
+from plugins.module_utils._traffic.undo import put_back
 from plugins.module_utils._wait import Clock
 
 from .fakes import BLUE, COLOURS, GREEN, FakeRouter, green

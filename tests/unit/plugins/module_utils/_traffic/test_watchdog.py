@@ -21,8 +21,9 @@ from plugins.module_utils._traffic import revert as revert_module
 from plugins.module_utils._traffic import watchdog as watchdog_module
 from plugins.module_utils._traffic.guard import guarded_switch
 from plugins.module_utils._traffic.revert import OVER, Revert, RevertFile, iso
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
-from plugins.module_utils._traffic.switch import Order, Route, switch
+from plugins.module_utils._traffic.switch import Order, switch
 from plugins.module_utils._traffic.watchdog import (
     GLANCE,
     HostWatchdog,

@@ -1,0 +1,103 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way back: put routes where they were found, and say what is left. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from .._errors import BlueGreenError, ConflictError, NotVerifiedError, UndoFailedError
+from .fence import Fence, StaleTokenError, held
+from .route import Outcome, Route, named, utc_now, with_routes
+from .router import Router
+from .split import Split
+
+
+def put_back(
+    moved: t.Sequence[Route],
+    outcomes: t.Sequence[Outcome],
+    cause: BlueGreenError,
+    to: Split | None = None,
+    fence: Fence | None = None,
+) -> BlueGreenError:
+    """Undo in reverse order; returns the error that says what is left.
+
+    Each route goes back to where it was found, or ``to`` the split given. Once the release is taken over,
+    nothing is put back: the traffic is the successor's.
+    """
+    done = {outcome.name: outcome for outcome in outcomes}
+    stuck: list[str] = []
+    commands: list[str] = []
+    taken_over: StaleTokenError | None = None
+    for route in reversed(moved):
+        outcome = done[route.name]
+        target = to or outcome.before
+        try:
+            if isinstance(outcome.error, ConflictError):  # nothing was changed, and what is there stays
+                done[route.name] = replace(outcome, after=route.router.read(), changed=False)
+                continue
+            done[route.name] = _restore(route.router, outcome, target, fence)
+        except StaleTokenError as error:
+            taken_over = error
+            done[route.name] = replace(outcome, restored=False, verified=None)
+        except Exception as error:  # noqa: BLE001 -- the next route must still be put back
+            stuck.append(named(route, error).message)
+            commands.append(by_hand(route, target))
+            done[route.name] = replace(outcome, restored=False, verified=None)
+    left = [done[outcome.name] for outcome in outcomes]
+    return with_routes(_what_is_left(cause, stuck, commands, taken_over), left)
+
+
+def _what_is_left(
+    cause: BlueGreenError, stuck: list[str], commands: list[str], taken_over: StaleTokenError | None
+) -> BlueGreenError:
+    what = BlueGreenError(cause.found, cause.expected).message
+    if taken_over:
+        return StaleTokenError(
+            f"{what}. And the traffic was left as it is: {'; '.join([taken_over.found, *stuck])}",
+            taken_over.expected,
+            taken_over.todo,
+            **cause.details,
+        )
+    if stuck:
+        return UndoFailedError(
+            f"{what}. And putting it back failed: {'; '.join(stuck)}",
+            todo=f"Look at each route named here, and put it back by hand: {'; '.join(commands)}",
+            **cause.details,
+        )
+    return cause
+
+
+def by_hand(route: Route, target: Split) -> str:
+    """The route and the command that puts the split in force there by hand, for a message; never raises."""
+    try:
+        return f"route {route.name}: {route.router.by_hand(target)}"
+    except Exception as error:  # noqa: BLE001 -- it helps to find the way back, and must not get into it
+        return f"route {route.name}: to {target} ({named(route, error).message})"
+
+
+def _restore(router: Router, outcome: Outcome, target: Split, fence: Fence | None) -> Outcome:
+    left_half_done = outcome.error is not None and outcome.committed_at is None
+    with held(fence):
+        go_back(router, target, None if left_half_done else (outcome.after,))
+    restored_at = utc_now()
+    if router.verify(target) is False:
+        raise NotVerifiedError(f"the split is {router.read()}", f"{target}")
+    return replace(outcome, after=target, changed=target != outcome.before, restored=True, restored_at=restored_at)
+
+
+def go_back(router: Router, home: Split, ours: t.Collection[Split] | None, live: str | None = None) -> bool:
+    """Put ``home`` in force where it is not; returns whether something was changed.
+
+    Raises ``conflict`` where the split in force is neither that nor one of ``ours``. None: any is.
+    """
+    now = router.read()
+    if ours is not None and now not in (home, *ours):
+        expected = " or ".join(map(str, ours))
+        raise ConflictError(f"the split is {now}", f"{expected}, as it was left here", "Somebody else moved it")
+    if now == home and not router.drift():
+        return False
+    router.apply(home, now, live)
+    return True
