@@ -531,9 +531,12 @@ class Load:
                 raise FailedError(f"message nobody asked for: {message[:80]!r}")
 
     async def progress(self) -> None:
-        last = time.monotonic()
+        """Tell how it goes; when whoever started the load is no more, there is nobody to tell, and it ends."""
+        last, starter = time.monotonic(), os.getppid()
         while True:
             await asyncio.sleep(PROGRESS_EVERY)
+            if os.getppid() != starter:
+                self.stopping.set()
             now = time.monotonic()
             self.tell(self.ledger.progress(now - last))
             last = now

@@ -45,7 +45,7 @@ EXAMPLES = r"""
     bad: "{{ ansible_play_hosts_all | bluegreen.deploy.failures(hostvars, 'moved') }}"
   ansible.builtin.assert:
     that: bad | length == 0
-    fail_msg: "{% for one in bad %}{{ one.host }}: {{ one.msg }}; {% endfor %}"
+    fail_msg: "{{ bad | map(attribute='told') | join('; ') }}"
 """
 
 RETURN = r"""
@@ -69,8 +69,15 @@ _value:
     msg:
       description: What the task said, as it is. Almost always a string.
       type: raw
+    told:
+      description: The host and what its task said, for a message.
+      type: str
   sample:
-    - {host: lb2, lost: [lb2], code: conflict, msg: "route lb2: the split is blue 50 %, green 50 %"}
+    - host: lb2
+      lost: [lb2]
+      code: conflict
+      msg: "route lb2: the split is blue 50 %, green 50 %"
+      told: "lb2: route lb2: the split is blue 50 %, green 50 %"
 """
 
 import typing as t
@@ -82,7 +89,11 @@ from ansible.errors import AnsibleFilterError
 def failures(hosts: t.Any, hostvars: t.Any, name: str) -> list[dict[str, t.Any]]:
     """An entry for each host whose registered result is missing, failed or unreachable."""
     found = {host: _reason(registered(hostvars, host, name)) for host in sorted(set(names_of(hosts, "hosts")))}
-    return [{"host": host, "lost": [host], **reason} for host, reason in found.items() if reason]
+    return [
+        {"host": host, "lost": [host], **reason, "told": f"{host}: {reason['msg']}"}
+        for host, reason in found.items()
+        if reason
+    ]
 
 
 def registered(hostvars: t.Any, host: str, name: str) -> t.Mapping[str, t.Any] | None:

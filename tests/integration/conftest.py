@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +14,6 @@ import pytest
 from demo.rig import find_haproxy
 
 from .balancer import Balancer
-
-
-def pytest_configure() -> None:
-    """Whoever ends the tests ends them in order: pytest takes this like Ctrl-C, and stops what was started."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def binaries() -> list[str]:

@@ -358,3 +358,21 @@ def test_killing_the_app_is_seen_and_told(start, tmp_path):
 def test_a_path_that_cannot_be_written_fails_at_once(start, tmp_path):
     load = start("load", "--url", "http://127.0.0.1:1", "--out", tmp_path / "nowhere" / "load.jsonl")
     assert load.wait(5) != 0
+
+
+def test_a_load_ends_when_whoever_started_it_is_no_more(start, tmp_path):
+    """It would go on for ever, since nobody is left who could stop it."""
+    out = tmp_path / "load.jsonl"
+    app = start("app", "--port", 0, "--colour", "blue", "--version", "1.0", "--instance", "blue1")
+    url = f"http://127.0.0.1:{json.loads(app.stdout.readline())['listening']}"
+    load = [sys.executable, "-m", "demo.load", "--url", url, "--out", str(out), "--rate", "10"]
+    starter = f"import subprocess; subprocess.Popen({load!r}); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", starter], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as it:
+        it.stdout.readline()
+        it.kill()
+    deadline = time.monotonic() + 20
+    while not out.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert out.exists()
