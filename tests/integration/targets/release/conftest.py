@@ -52,6 +52,35 @@ class Stage:
         rig.write_inventory(**QUICK, **variables)
         rig.set_up_load_balancers()
 
+    def reset(self) -> None:
+        """As a new one: 1.0 on both colours, all traffic on blue, no record and no report."""
+        for colour in COLOURS:
+            self.rig.deploy(colour, "1.0")
+        if not all(runs(self.rig.home(name) / "haproxy.pid") for name in self.rig.names):
+            self.rig.set_up_load_balancers()
+        self.forget()
+
+    def forget(self) -> None:
+        """All traffic on blue, no record and no report."""
+        self.move(**dict.fromkeys(self.rig.names, 0))
+        states = [self.rig.home(name) / "state" for name in self.rig.names]
+        for directory in (self.rig.directory / "record", self.rig.directory / "reports", *states):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def router(self, name: str) -> Router:
+        defaults = {option: spec.get("default") for option, spec in PROVIDER.spec["options"].items()}
+        return PROVIDER.build(COLOURS, {**defaults, **self.rig.route(name)["haproxy"]})
+
+    def move(self, **green: float) -> None:
+        """Percent on green, by load balancer."""
+        for name, share in green.items():
+            router = self.router(name)
+            router.apply(Split.parse(COLOURS, {"green": share, "blue": 100 - share}), router.read())
+
+    def green(self) -> dict[str, float]:
+        """Percent on green, by load balancer."""
+        return {name: self.router(name).read().percents()["green"] for name in self.rig.names}
+
     def report(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.rig.directory / "reports" / "report.json").read_text())
         return found
@@ -82,26 +111,6 @@ class Stage:
 
 class Books(Stage):
     """A rig whose routes and record a test puts as it wants to find them."""
-
-    def reset(self) -> None:
-        """Everything on blue, and no record at all."""
-        self.move(**dict.fromkeys(self.rig.names, 0))
-        for directory in (self.rig.directory / "record", *(self.rig.home(name) / "state" for name in self.rig.names)):
-            shutil.rmtree(directory, ignore_errors=True)
-
-    def router(self, name: str) -> Router:
-        defaults = {option: spec.get("default") for option, spec in PROVIDER.spec["options"].items()}
-        return PROVIDER.build(COLOURS, {**defaults, **self.rig.route(name)["haproxy"]})
-
-    def move(self, **green: float) -> None:
-        """Percent on green, by load balancer."""
-        for name, share in green.items():
-            router = self.router(name)
-            router.apply(Split.parse(COLOURS, {"green": share, "blue": 100 - share}), router.read())
-
-    def green(self) -> dict[str, float]:
-        """Percent on green, by load balancer."""
-        return {name: self.router(name).read().percents()["green"] for name in self.rig.names}
 
     @property
     def record_file(self) -> Path:
@@ -155,16 +164,32 @@ class Books(Stage):
                 job.wait(60)
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with Rig(tmp_path) as rig:
+def runs(pid_file: Path) -> bool:
+    return Path("/proc", pid_file.read_text().split()[0]).exists()
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with Rig(tmp_path_factory.mktemp("one")) as rig:
+        yield Stage(rig)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with Rig(tmp_path_factory.mktemp("three"), load_balancers=3) as rig:
         yield Stage(rig)
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Stage]:
-    with Rig(tmp_path, load_balancers=3) as rig:
-        yield Stage(rig)
+def stage(one: Stage) -> Stage:
+    one.reset()
+    return one
+
+
+@pytest.fixture
+def fleet(three: Stage) -> Stage:
+    three.reset()
+    return three
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ HANG = """
 
 @pytest.fixture
 def clean(books: Books) -> Books:
-    books.reset()
+    books.forget()
     return books
 
 

@@ -29,7 +29,7 @@ QUICK = {"bluegreen_retire_quiet": 1, "bluegreen_retire_timeout": 3}
 @pytest.fixture
 def released(books: Books) -> Iterator[Books]:
     """1.1 went live on green, and its confirmation period is over."""
-    books.reset()
+    books.forget()
     books.rig.deploy("blue", "1.0")
     books.finish(books.begin(), "released")
     books.move(**GREEN)
