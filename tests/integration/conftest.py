@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from demo.rig import find_haproxy
+from tests.cluster.cluster import Handle
+from tests.cluster.shared import shared_cluster, tell_skipped
 
 from .balancer import Balancer
 
@@ -39,3 +41,13 @@ def shared_balancer(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 def balancer(shared_balancer: Balancer) -> Balancer:
     shared_balancer.reset()
     return shared_balancer
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Handle:
+    """One Kubernetes cluster for all workers."""
+    return shared_cluster(tmp_path_factory)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tell_skipped(terminalreporter)
