@@ -137,7 +137,7 @@ class Cluster(Handle):
             self._node = process.start(
                 [sys.executable, "-m", "tests.cluster.node", *words], plane.directory / "node.log", ROOT
             )
-            wait_until((plane.directory / MAP).exists, PATIENCE, "the node is there")
+            wait_until(self._node_is_there, PATIENCE, "the node is there")
         except BaseException:
             self.stop()
             raise
@@ -151,6 +151,12 @@ class Cluster(Handle):
             process.end(self._node, 20)
             self._node = None
         self.control_plane.stop()
+
+    def _node_is_there(self) -> bool:
+        self.control_plane.check()
+        if self._node and self._node.poll() is not None:
+            raise RuntimeError(f"the node ended: {(self.control_plane.directory / 'node.log').read_text()[-2000:]}")
+        return (self.control_plane.directory / MAP).exists()
 
     def kill_api_server(self) -> None:
         self.control_plane.kill_api_server()

@@ -105,6 +105,12 @@ class ControlPlane:
                 process.kill(running)
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
 
+    def check(self) -> None:
+        """All that were started run."""
+        for name, each in self._processes.items():
+            if each.poll() is not None:
+                raise RuntimeError(f"{name} ended: {self._last_words(name)}")
+
     def memory_mb(self) -> dict[str, int]:
         """What each of them holds now."""
         page = os.sysconf("SC_PAGE_SIZE")
@@ -117,12 +123,11 @@ class ControlPlane:
         self._processes[name] = process.start(words, self.directory / f"{name}.log")
 
     def _ready(self) -> bool:
-        if self._processes["kube-apiserver"].poll() is not None:
-            raise RuntimeError(f"kube-apiserver ended: {self._last_words('kube-apiserver')}")
+        self.check()
         if not self.ca.exists():
             return False
         with contextlib.suppress(OSError, ApiError, http.client.HTTPException, ssl.SSLError):
-            self.admin.get("/readyz")
+            Api(self.url, self.tokens[ADMIN], self.ca.read_text()).get("/readyz")
             return True
         return False
 

@@ -50,7 +50,7 @@ NODE = "node1"
 HOST_ADDRESS = "10.0.0.1"
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds between restarts, a tenth of a kubelet's
 PULL_AGAIN = 1.0
-TRIES = 50  # of a write that the API server does not answer
+TRIES = 1500  # of a write that the API server does not answer, five in a second
 
 
 class NotRunnableError(Exception):
@@ -214,7 +214,7 @@ class Container:
                 return data.get(reference["key"])
         path = source.get("fieldRef", {}).get("fieldPath", "")
         fields = {f"metadata.{name}": self.pod["metadata"].get(name, "") for name in ("name", "namespace", "uid")}
-        return fields.get(path, "")
+        return str(fields.get(path, ""))
 
     def data(self, kind: str, reference: Object) -> dict[str, str]:
         try:
@@ -506,10 +506,7 @@ class Kubelet:
 
     def _gone(self, pod: Object) -> None:
         """Removed without its grace: ended at once."""
-        uid = pod["metadata"]["uid"]
-        self._binding.discard(uid)
-        self._ending.discard(uid)
-        if running := self._pods.pop(uid, None):
+        if running := self._pods.pop(pod["metadata"]["uid"], None):
             self._spawn(running.end())
         self.published()
 
@@ -518,12 +515,13 @@ class Kubelet:
             work.close()
             return
         doing.add(uid)
-        self._spawn(work)
+        self._spawn(work).add_done_callback(lambda _done: doing.discard(uid))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _bind(self, pod: Object) -> None:
         namespace, name = key_of(pod).split("/")

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,10 @@ def shared_cluster(temporary: pytest.TempPathFactory) -> Handle:
         base = temporary.getbasetemp()
         return attach(base.parent if worker else base, os.getppid() if worker else os.getpid())
     except UnavailableError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{MARK}{error}", pytrace=False)
-        pytest.skip(f"{MARK}{error}")
+        why = f"{MARK}{error}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(why, pytrace=False)
+    pytest.skip(why)
 
 
 def attach(base: Path, controller: int) -> Handle:
@@ -47,7 +49,7 @@ def attach(base: Path, controller: int) -> Handle:
     told = base / "cluster.json"
     with locked(base / "cluster.lock", LONGEST):
         if not told.exists():
-            told.write_text(json.dumps(_bring_up(base / "cluster", controller)))
+            told.write_text(json.dumps(_bring_up(base, controller)))
     found = json.loads(told.read_text())
     if "unavailable" in found:
         raise UnavailableError(found["unavailable"])
@@ -55,12 +57,12 @@ def attach(base: Path, controller: int) -> Handle:
     return Handle(directory / "admin.kubeconfig", directory)
 
 
-def _bring_up(directory: Path, controller: int) -> dict[str, str]:
+def _bring_up(base: Path, controller: int) -> dict[str, str]:
     try:
         find_or_build()
     except UnavailableError as error:
         return {"unavailable": str(error)}
-    directory.mkdir()
+    directory = Path(tempfile.mkdtemp(prefix="cluster-", dir=base))
     words = ["--directory", str(directory), "--while-alive", str(controller)]
     out, log = directory / "out", directory / "log"
     with out.open("wb") as said, log.open("wb") as errors:

@@ -128,6 +128,7 @@ def test_what_cannot_run_says_why(cluster: Handle, namespace: str) -> None:
     cluster.apply(
         deployment(namespace, "blue", "demo-app:crash"),
         deployment(namespace, "green", "missing:1.1"),
+        service(namespace, "blue"),
     )
     crashing, missing = (waiting_reasons(cluster, namespace, version) for version in ("blue", "green"))
     wait_until(lambda: crashing() == {"CrashLoopBackOff"}, SECONDS, "the crash loop shows")
@@ -136,6 +137,7 @@ def test_what_cannot_run_says_why(cluster: Handle, namespace: str) -> None:
     (status,) = pod["status"]["containerStatuses"]
     assert status["restartCount"] >= 1
     assert status["lastState"]["terminated"]["exitCode"] == 1
+    assert not answers(cluster.url(namespace, "shop")), "nothing serves"
 
 
 def test_a_pod_ends_in_its_own_time(cluster: Handle, namespace: str) -> None:
@@ -152,8 +154,8 @@ def test_a_pod_ends_in_its_own_time(cluster: Handle, namespace: str) -> None:
     slow.start()
     for manifest in (blue, worker):
         cluster.admin.patch(f"{location(manifest)}/scale", {"spec": {"replicas": 0}})
-    left = lambda: pods(cluster, namespace, "blue") + pods(cluster, namespace, "green")  # noqa: E731
-    wait_until(lambda: not left(), SECONDS, "the pods are gone")
+    wait_until(lambda: not pods(cluster, namespace, "blue"), SECONDS, "the pod is gone")
+    wait_until(lambda: not pods(cluster, namespace, "green"), SECONDS, "the worker is gone")
     slow.join(30)
     assert said == ["blue"]
 
@@ -222,7 +224,8 @@ def test_weighted_routes_can_be_written(cluster: Handle, namespace: str) -> None
     }
     cluster.apply(route, virtual)
     (rule,) = cluster.get(route)["spec"]["rules"]
-    assert [(each["weight"], each["kind"]) for each in rule["backendRefs"]] == [(90, "Service"), (10, "Service")]
+    assert [each["weight"] for each in rule["backendRefs"]] == [90, 10]
+    assert [(each["group"], each["kind"]) for each in rule["backendRefs"]] == [("", "Service")] * 2
     assert rule["filters"][0]["urlRewrite"] == {"hostname": "shop"}
     assert rule["matches"][0]["path"] == {"type": "PathPrefix", "value": "/"}
     older = {**route, "apiVersion": "gateway.networking.k8s.io/v1beta1"}
