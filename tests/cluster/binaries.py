@@ -281,7 +281,7 @@ def with_sources(text: str) -> str:
 
 def lines_with_sources(text: str) -> str:
     """The same for the one-line format."""
-    lines = re.findall(rf"^deb(\s.*\s{SUITES}\s+main.*)$", text, re.MULTILINE)
+    lines = re.findall(rf"^deb(\s.*\s{SUITES}\s.*)$", text, re.MULTILINE)
     return "".join(f"{kind}{line}\n" for line in lines for kind in ("deb", "deb-src"))
 
 

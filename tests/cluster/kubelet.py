@@ -49,7 +49,7 @@ LOG = logging.getLogger(__name__)
 NODE = "node1"
 HOST_ADDRESS = "10.0.0.1"
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds between restarts, a tenth of a kubelet's
-PULL_AGAIN = 1.0
+LOOK_AGAIN = 1.0  # seconds, for an image or a ConfigMap that is not there
 TRIES = 1500  # of a write that the API server does not answer, five in a second
 
 
@@ -107,14 +107,27 @@ class Container:
 
     async def run(self) -> None:
         try:
-            environment = await asyncio.to_thread(self.environment)
-            self.refuse_probe()
             await self.pull()
-            await self.run_again_and_again(environment)
-        except NotRunnableError as error:
-            self.become(state={"waiting": {"reason": error.reason, "message": error.message}})
+            await self.run_again_and_again(await self.configured())
+        except (OSError, ValueError) as error:
+            self.wait("RunContainerError", str(error))
         finally:
             self.end_now()
+
+    def wait(self, reason: str, message: str) -> None:
+        self.become(state={"waiting": {"reason": reason, "message": message}})
+
+    async def configured(self) -> dict[str, str]:
+        """Its environment, once all that it refers to is there."""
+        while True:
+            try:
+                self.refuse_probe()
+                return await asyncio.to_thread(self.environment)
+            except NotRunnableError as error:
+                self.wait(error.reason, error.message)
+            except (OSError, http.client.HTTPException) as error:
+                LOG.info("environment of %s: %r", self.name, error)
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def pull(self) -> None:
         image = self.spec["image"]
@@ -124,8 +137,8 @@ class Container:
                 return
             reason = "ImagePullBackOff" if number % 2 else "ErrImagePull"
             said = message if number % 2 else f'failed to pull image "{image}": not found'
-            self.become(state={"waiting": {"reason": reason, "message": said}})
-            await asyncio.sleep(PULL_AGAIN)
+            self.wait(reason, said)
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def run_again_and_again(self, environment: Mapping[str, str]) -> None:
         policy = self.pod["spec"].get("restartPolicy", "Always")
@@ -141,8 +154,8 @@ class Container:
             if number:
                 wait = BACK_OFF[min(number - 1, len(BACK_OFF) - 1)]
                 message = f"back-off {wait:g}s restarting failed container={self.name}"
-                waiting = {"reason": "CrashLoopBackOff", "message": message}
-                self.become(state={"waiting": waiting}, last={"terminated": ended})
+                self.become(last={"terminated": ended})
+                self.wait("CrashLoopBackOff", message)
                 await asyncio.sleep(wait)
             self.become(last={"terminated": ended}, restarts=self.state.restarts + 1)
 

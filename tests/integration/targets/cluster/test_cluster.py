@@ -140,6 +140,21 @@ def test_what_cannot_run_says_why(cluster: Handle, namespace: str) -> None:
     assert not answers(cluster.url(namespace, "shop")), "nothing serves"
 
 
+def test_a_pod_waits_for_its_config_map(cluster: Handle, namespace: str) -> None:
+    blue = deployment(namespace, "blue")
+    (container,) = blue["spec"]["template"]["spec"]["containers"]
+    container["envFrom"] = [{"configMapRef": {"name": "shop"}}]
+    cluster.apply(blue, service(namespace, "blue"))
+    waiting = waiting_reasons(cluster, namespace, "blue")
+    wait_until(lambda: waiting() == {"CreateContainerConfigError"}, SECONDS, "the missing ConfigMap shows")
+    metadata = {"namespace": namespace, "name": "shop"}
+    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"COLOUR": "azure"}})
+    available(cluster, blue, 1)
+    url = cluster.url(namespace, "shop")
+    wait_until(lambda: answers(url), SECONDS, "the Service answers")
+    assert colour(url) == "azure"
+
+
 def test_a_pod_ends_in_its_own_time(cluster: Handle, namespace: str) -> None:
     """A request in flight is answered although its pod is being removed; the worker's process ends too."""
     blue, worker = deployment(namespace, "blue"), deployment(namespace, "green", "worker:1.1")
