@@ -23,7 +23,7 @@ options:
         description: The kind of route.
         type: str
         required: true
-        choices: [haproxy]
+        choices: [haproxy, kubernetes]
       haproxy:
         description:
           - A HAProxy, over its runtime API, on the host that the module runs on.
@@ -86,6 +86,63 @@ options:
             description: Seconds to wait for an answer.
             type: float
             default: 5.0
+      kubernetes:
+        description:
+          - The selector of a Kubernetes Service, which has all traffic on one colour. One patch is the switch.
+          - What is not set here is taken from the environment variables that C(kubernetes.core) reads too, and from
+            the kubeconfig, or in a pod from its service account.
+          - Needs the Python library C(kubernetes) where the module runs.
+        type: dict
+        suboptions:
+          service:
+            description: The Service, which must have a cluster IP and a selector.
+            type: str
+            required: true
+          preview_service:
+            description: A second Service for test traffic, which is to select the idle colour at any time.
+            type: str
+          namespace:
+            description: Where they are.
+            type: str
+            default: default
+          selector_key:
+            description: The label of the selector that tells the colours apart.
+            type: str
+            default: version
+          selector_values:
+            description: The value of that label for each colour. By default, the name of the colour.
+            type: dict
+          kubeconfig:
+            description: Path of a kubeconfig, or its content as a dictionary. E(K8S_AUTH_KUBECONFIG).
+            type: raw
+          context:
+            description: The context in it. E(K8S_AUTH_CONTEXT).
+            type: str
+          host:
+            description: The URL of the API server. E(K8S_AUTH_HOST).
+            type: str
+          api_key:
+            description: A bearer token. E(K8S_AUTH_API_KEY).
+            type: str
+          ca_cert:
+            description: The file of the authority that signed the server's certificate. E(K8S_AUTH_SSL_CA_CERT).
+            type: path
+          client_cert:
+            description: The file of a client certificate. E(K8S_AUTH_CERT_FILE).
+            type: path
+          client_key:
+            description: The file of its key. E(K8S_AUTH_KEY_FILE).
+            type: path
+          validate_certs:
+            description: Whether the server's certificate must be valid. E(K8S_AUTH_VERIFY_SSL).
+            type: bool
+          proxy:
+            description: The URL of an HTTP proxy. E(K8S_AUTH_PROXY).
+            type: str
+          timeout:
+            description: Seconds for one question to the server, with its repetitions.
+            type: float
+            default: 10.0
   colours:
     description: The names of the two colours.
     type: list

@@ -24,6 +24,24 @@ def require_jmespath() -> t.Any:
     return jmespath
 
 
+def require_kubernetes() -> t.Any:
+    """The official client library of Kubernetes, of which the settings are used."""
+    try:
+        import kubernetes  # noqa: PLC0415  only now
+    except ImportError as error:
+        raise _missing("kubernetes") from error
+    return kubernetes
+
+
+def require_urllib3() -> t.Any:
+    """The urllib3 library, which comes with that of Kubernetes."""
+    try:
+        import urllib3  # noqa: PLC0415  only now
+    except ImportError as error:
+        raise _missing("urllib3") from error
+    return urllib3
+
+
 def _missing(library: str) -> MissingError:
     host, interpreter = platform.node(), sys.executable
     return MissingError(

@@ -93,6 +93,12 @@ left:
       type: int
   sample:
     - {route: lb1, requests: 0, long_lived: 4, new_requests: 0}
+not_counted:
+  description: The routes whose provider counts no connections, so that nothing could be waited for.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 import typing as t
@@ -103,6 +109,7 @@ from ..module_utils._errors import InvalidError
 from ..module_utils._module import run_module
 from ..module_utils._traffic.drain import drain
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
+from ..module_utils._traffic.route import counting
 from ..module_utils._traffic.split import known
 
 ARGUMENT_SPEC = {
@@ -127,8 +134,9 @@ def wait(module: AnsibleModule) -> dict[str, t.Any]:
         raise InvalidError(
             f"quiet is {params['quiet']:g}", f"0 or more, and less than the timeout of {params['timeout']:g} s"
         )
+    counted = counting(routes)
     left = drain(
-        routes,
+        counted,
         known(colours, params["colour"]),
         wait_for_long_lived=params["long_lived"] == "wait",
         allowed=params["allowed"],
@@ -136,7 +144,11 @@ def wait(module: AnsibleModule) -> dict[str, t.Any]:
         timeout=params["timeout"],
         interval=params["interval"],
     )
-    return {"changed": False, "left": [one.as_result() for one in left]}
+    return {
+        "changed": False,
+        "left": [one.as_result() for one in left],
+        "not_counted": [route.name for route in routes if route not in counted],
+    }
 
 
 def main() -> None:

@@ -383,8 +383,8 @@ def traffic(module: AnsibleModule) -> dict[str, t.Any]:
         "skew_ms": skew_ms(outcomes),
         "clock": time.time(),
         "diff": {
-            "before": {outcome.name: outcome.before.percents() for outcome in outcomes},
-            "after": {outcome.name: outcome.after.percents() for outcome in outcomes},
+            "before": {o.name: route.router.shown(o.before) for route, o in zip(routes, outcomes)},
+            "after": {o.name: route.router.shown(o.after) for route, o in zip(routes, outcomes)},
         },
     }
 

@@ -72,9 +72,10 @@ routes:
       elements: str
     activity:
       description:
-        - For each colour its members, those that are ready, the requests and connections in flight,
-          the requests and the answers with status 5xx since the load balancer started, the mean response time of
-          the latest requests in milliseconds, and the long-lived connections such as WebSockets.
+        - For each colour its members, those that are ready and why others are not, the requests and connections
+          in flight, the requests and the answers with status 5xx since the load balancer started, the mean response
+          time of the latest requests in milliseconds, and the long-lived connections such as WebSockets.
+        - What the provider does not count is null.
       type: dict
   sample:
     - name: lb1
@@ -82,8 +83,10 @@ routes:
       live: blue
       drift: []
       activity:
-        blue: {members: 2, ready: 2, in_flight: 7, requests: 81234, errors: 0, latency_ms: 3.0, long_lived: 4}
-        green: {members: 2, ready: 2, in_flight: 1, requests: 902, errors: 0, latency_ms: 3.0, long_lived: 0}
+        blue:
+          {members: 2, ready: 2, unready: [], in_flight: 7, requests: 81234, errors: 0, latency_ms: 3.0, long_lived: 4}
+        green:
+          {members: 2, ready: 2, unready: [], in_flight: 1, requests: 902, errors: 0, latency_ms: 3.0, long_lived: 0}
 live:
   description: The colour that serves on every route; null where they do not agree.
   returned: success
@@ -99,7 +102,7 @@ watchdog:
 """
 
 import typing as t
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -107,7 +110,7 @@ from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.revert import status
 from ..module_utils._traffic.route import Route, of_all
-from ..module_utils._traffic.router import Router
+from ..module_utils._traffic.router import Counted, Router
 
 ARGUMENT_SPEC = {
     **ROUTES_SPEC,
@@ -116,13 +119,22 @@ ARGUMENT_SPEC = {
 }
 
 
+COUNTERS = [field.name for field in fields(Counted)]
+
+
 def activity(router: Router) -> dict[str, t.Any] | None:
     seen, long_lived = router.observe(), router.long_lived()
     if seen is None:
         return None
     return {
-        colour: {**asdict(counted), "long_lived": long_lived[colour] if long_lived else None}
-        for colour, counted in seen.items()
+        colour: {
+            "members": one.members,
+            "ready": one.ready,
+            "unready": list(one.unready),
+            **(asdict(one.counted) if one.counted else dict.fromkeys(COUNTERS)),
+            "long_lived": long_lived[colour] if long_lived else None,
+        }
+        for colour, one in seen.items()
     }
 
 

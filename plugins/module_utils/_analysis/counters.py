@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import UnsupportedError
-from .._traffic.route import Route, of_all
-from .._traffic.router import Activity
+from .._traffic.route import Route, counting, of_all
+from .._traffic.router import Counted
 from .watch import Count, Limits, Verdict, check_times, watch
 
 WATCH_SPEC: dict[str, t.Any] = {
@@ -23,24 +23,31 @@ WATCH_SPEC: dict[str, t.Any] = {
 """The argument spec of a watch, of which the module analysis is one and traffic may have one."""
 
 
+NOBODY_COUNTS = "nothing was watched: the provider of these routes counts no requests"
+
+
 def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Callable[[str], Verdict]:
     """The watch of a colour that the parameters describe: they are checked, and nothing is begun yet."""
     limits = Limits(params["max_error_share"], params["max_latency_ms"], params["min_requests"])
     times = {name: params[name] for name in ("duration", "interval", "window")}
     check_times(**times)
-    return lambda colour: watch(lambda: counts(routes, colour), limits, **times)
+    counted = counting(routes)
+    if not counted:
+        return lambda _colour: Verdict("inconclusive", NOBODY_COUNTS)
+    return lambda colour: watch(lambda: counts(counted, colour), limits, **times)
 
 
 def counts(routes: t.Sequence[Route], colour: str) -> Count:
     """The counts of one colour over all routes; latency is the mean over requests."""
-    seen = of_all(lambda route: _activity(route, colour), routes)
+    seen = of_all(lambda route: _counted(route, colour), routes)
     requests = sum(one.requests for one in seen)
     waited = sum(one.latency_ms * one.requests for one in seen)
     return Count(requests, sum(one.errors for one in seen), waited / max(1, requests))
 
 
-def _activity(route: Route, colour: str) -> Activity:
+def _counted(route: Route, colour: str) -> Counted:
     seen = route.router.observe()
-    if seen is None:
+    counted = seen[colour].counted if seen else None
+    if counted is None:
         raise UnsupportedError("this provider does not count requests", "one that does", "Watch metrics of the app")
-    return seen[colour]
+    return counted

@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import MissingError
-from .._traffic.router import Activity
+from .._traffic.router import Activity, Counted
 from .runtime_api import RuntimeApi
 
 Row = t.Mapping[str, str]
@@ -90,10 +90,12 @@ def activity(servers: t.Sequence[Row], counted: t.Sequence[Row], ready: tuple[st
     return Activity(
         members=len(servers),
         ready=sum(row["status"].startswith(ready) for row in servers),
-        in_flight=sum(_number(row, "scur") + _number(row, "qcur") for row in counted),
-        requests=sum(requests),
-        errors=sum(_number(row, "hrsp_5xx") for row in counted),
-        latency_ms=times / max(1, sum(requests)),
+        counted=Counted(
+            in_flight=sum(_number(row, "scur") + _number(row, "qcur") for row in counted),
+            requests=sum(requests),
+            errors=sum(_number(row, "hrsp_5xx") for row in counted),
+            latency_ms=times / max(1, sum(requests)),
+        ),
     )
 
 

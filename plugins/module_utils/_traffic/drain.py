@@ -103,13 +103,14 @@ def drain(
 def _look(route: Route, colour: str, before: _Look | None, clock: Clock) -> _Look:
     began = clock.now()
     seen, long_lived = route.router.observe(), route.router.long_lived()
-    if seen is None:
+    counters = seen[colour].counted if seen else None
+    if counters is None:
         raise UnsupportedError("this provider does not count connections", "one that does")
     now = clock.now()
     tunnels = long_lived[colour] if long_lived else 0
-    counted = seen[colour].requests
+    counted = counters.requests
     return _Look(
-        Left(route.name, max(0, seen[colour].in_flight - tunnels), tunnels, _new(counted, before)),
+        Left(route.name, max(0, counters.in_flight - tunnels), tunnels, _new(counted, before)),
         counted,
         first=before.first if before else now,
         still_since=before.still_since if before and before.counted == counted else now,

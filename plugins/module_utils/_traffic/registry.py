@@ -9,11 +9,12 @@ import typing as t
 
 from .._errors import InvalidError
 from .haproxy import PROVIDER as HAPROXY
+from .kubernetes import PROVIDER as KUBERNETES
 from .route import Route
 from .router import Provider
 from .split import colour_pair
 
-PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (HAPROXY,)}
+PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (HAPROXY, KUBERNETES)}
 
 ROUTES_SPEC: dict[str, t.Any] = {
     "routes": {

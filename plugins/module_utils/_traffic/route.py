@@ -25,6 +25,11 @@ class Route:
     router: Router
 
 
+def counting(routes: t.Sequence[Route]) -> list[Route]:
+    """Those whose provider counts requests and connections."""
+    return [route for route in routes if route.router.capabilities.counts_connections]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What was found on one route, and what was done to it."""

@@ -27,12 +27,9 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
-class Activity:
-    """What the load balancer itself counts for one colour."""
+class Counted:
+    """What a load balancer counts for one colour."""
 
-    members: int
-    ready: int
-    """Members that would be given a request now."""
     in_flight: int
     """Requests and connections open or queued now, long-lived ones included."""
     requests: int
@@ -41,6 +38,19 @@ class Activity:
     """Answers with status 5xx since the load balancer started."""
     latency_ms: float
     """Mean response time of the latest requests (HAProxy: the last 1024), in milliseconds."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the load balancer itself knows of one colour."""
+
+    members: int
+    ready: int
+    """Members that would be given a request now."""
+    counted: Counted | None = None
+    """None: the provider does not count."""
+    unready: tuple[str, ...] = ()
+    """Why members are not ready, a sentence for each of the first few, where the provider knows."""
 
 
 class Router(abc.ABC):
@@ -64,6 +74,13 @@ class Router(abc.ABC):
     def check(self, wanted: Split) -> None:
         """Refuse, having changed nothing, when this route cannot be written or cannot hold ``wanted``."""
 
+    def rehearse(self, wanted: Split) -> None:
+        """Try the change that ``apply`` would make, where the provider can try one without making it.
+
+        Else to look as ``check`` does is all that can be tried.
+        """
+        self.check(wanted)
+
     @abc.abstractmethod
     def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
         """Put ``wanted`` in force, in one atomic call where the provider has one.
@@ -82,11 +99,15 @@ class Router(abc.ABC):
 
     @abc.abstractmethod
     def observe(self) -> dict[str, Activity] | None:
-        """What the load balancer counts for each colour. None: it does not count."""
+        """What the load balancer knows of each colour. None: nothing."""
 
     @abc.abstractmethod
     def long_lived(self) -> dict[str, int] | None:
         """Open connections of each colour that no answer will end, such as WebSockets. None: cannot tell."""
+
+    def shown(self, split: Split) -> dict[str, t.Any]:
+        """What the provider holds when the split is in force, for a diff. Contacts nobody."""
+        return split.percents()
 
     def live(self) -> str | None:
         """The colour that serves: the one a release started from while a canary is out. None: even shares."""

@@ -31,7 +31,7 @@ from .._errors import (
 )
 from .._wait import SYSTEM_CLOCK, Clock, until
 from .fence import Fence, held
-from .route import Outcome, Route, named, side_by_side, utc_now, with_routes
+from .route import Outcome, Route, named, of_all, side_by_side, utc_now, with_routes
 from .router import Router
 from .split import Split, percent
 from .undo import put_back
@@ -112,6 +112,7 @@ def switch(
         return _each_for_itself(routes, order, dry_run, fence)
     found = prepare(routes, order)
     if dry_run:
+        of_all(lambda route: _rehearse(route, found), routes)
         return found
     if watchdog:
         watchdog.arm(found)
@@ -201,11 +202,18 @@ def _plan(route: Route, order: Order) -> Outcome:
     return Outcome(route.name, before, order.wanted, changed=moves or bool(drift), drift=drift)
 
 
+def _rehearse(route: Route, planned: t.Sequence[Outcome]) -> None:
+    (plan,) = [outcome for outcome in planned if outcome.name == route.name]
+    if plan.changed:
+        route.router.rehearse(plan.after)
+
+
 def _need_ready(router: Router, colour: str) -> None:
     seen = router.observe()
     if seen is not None and seen[colour].ready < 1:
+        why = f" ({'; '.join(seen[colour].unready)})" if seen[colour].unready else ""
         raise NotReadyError(
-            f"{colour} has {seen[colour].members} members and none is ready",
+            f"{colour} has {seen[colour].members} members and none is ready{why}",
             "at least one that the load balancer would send a request to",
             f"Start {colour} and wait until its health checks pass",
         )

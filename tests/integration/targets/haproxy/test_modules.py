@@ -240,7 +240,7 @@ def test_drain_waits_for_a_request_in_flight(balancer: Balancer, way: str) -> No
 
     slow = threading.Thread(target=ask_slowly)
     slow.start()
-    wait_until(lambda: balancer.router(way).observe()["blue"].in_flight, 20, "the request is in flight")  # type: ignore[index]
+    wait_until(lambda: balancer.router(way).observe()["blue"].counted.in_flight, 20, "the request is in flight")  # type: ignore[index]
     balancer.move(GREEN, way)
     assert balancer.module("drain", way, colour="blue", timeout=0)["failure"] == {"code": "timeout"}
     assert balancer.module("drain", way, colour="blue", timeout=20, interval=0.02)["left"][0]["requests"] == 0

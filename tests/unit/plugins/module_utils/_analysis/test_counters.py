@@ -9,7 +9,7 @@ from plugins.module_utils._analysis.counters import counts
 from plugins.module_utils._analysis.watch import Count
 from plugins.module_utils._errors import UnreachableError, UnsupportedError
 from plugins.module_utils._traffic.route import Route
-from plugins.module_utils._traffic.router import Activity
+from plugins.module_utils._traffic.router import Activity, Counted
 from tests.unit.plugins.module_utils._traffic.fakes import FakeRouter
 
 
@@ -20,7 +20,7 @@ class Counting(FakeRouter):
 
     def observe(self) -> dict[str, Activity] | None:
         self._may_fail("observe")
-        return {"green": self.green, "blue": Activity(0, 0, 0, 999, 999, 999.0)} if self.green else None
+        return {"green": self.green, "blue": Activity(0, 0, Counted(0, 999, 999, 999.0))} if self.green else None
 
 
 def routes(*counted: Activity | None) -> list[Route]:
@@ -30,10 +30,10 @@ def routes(*counted: Activity | None) -> list[Route]:
 @pytest.mark.parametrize(
     ("counted", "count"),
     [
-        ([Activity(2, 2, 0, 100, 3, 5.0)], Count(100, 3, 5.0)),
-        ([Activity(2, 2, 0, 100, 3, 5.0), Activity(2, 2, 0, 300, 1, 9.0)], Count(400, 4, 8.0)),
-        ([Activity(2, 2, 0, 0, 0, 0.0), Activity(2, 2, 0, 10, 0, 9.0)], Count(10, 0, 9.0)),
-        ([Activity(2, 2, 0, 0, 0, 0.0)], Count(0, 0, 0.0)),
+        ([Activity(2, 2, Counted(0, 100, 3, 5.0))], Count(100, 3, 5.0)),
+        ([Activity(2, 2, Counted(0, 100, 3, 5.0)), Activity(2, 2, Counted(0, 300, 1, 9.0))], Count(400, 4, 8.0)),
+        ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 2, Counted(0, 10, 0, 9.0))], Count(10, 0, 9.0)),
+        ([Activity(2, 2, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0)),
     ],
 )
 def test_a_colour_is_counted_over_all_routes(counted: list[Activity], count: Count) -> None:
@@ -42,12 +42,12 @@ def test_a_colour_is_counted_over_all_routes(counted: list[Activity], count: Cou
 
 def test_a_provider_that_does_not_count_is_refused() -> None:
     with pytest.raises(UnsupportedError) as caught:
-        counts(routes(Activity(2, 2, 0, 0, 0, 0.0), None), "green")
+        counts(routes(Activity(2, 2, Counted(0, 0, 0, 0.0)), None), "green")
     assert caught.value.found == "route r1: this provider does not count requests"
 
 
 def test_one_that_cannot_be_asked_makes_the_look_fail() -> None:
-    asked = routes(Activity(2, 2, 0, 0, 0, 0.0))
+    asked = routes(Activity(2, 2, Counted(0, 0, 0, 0.0)))
     asked[0].router.raises["observe"] = [UnreachableError("nobody answers")]  # type: ignore[attr-defined]
     with pytest.raises(UnreachableError):
         counts(asked, "green")

@@ -8,7 +8,7 @@ import pytest
 from plugins.module_utils._errors import MissingError
 from plugins.module_utils._haproxy.pool import Pool, Server, activity, all_out
 from plugins.module_utils._haproxy.runtime_api import RuntimeApi
-from plugins.module_utils._traffic.router import Activity
+from plugins.module_utils._traffic.router import Activity, Counted
 
 from .fakes import FakeHAProxy, FakeSocket, answering
 
@@ -93,5 +93,5 @@ def test_latency_is_the_mean_over_requests() -> None:
         {"status": "UP 1/2", "scur": "0", "qcur": "", "stot": "10", "hrsp_5xx": "", "rtime": "50"},
         {"status": "DOWN", "scur": "0", "stot": "0"},
     ]
-    assert activity(rows, rows, ("UP",)) == Activity(3, 2, 3, 40, 3, 20.0)
-    assert activity([], [], ("UP",)) == Activity(0, 0, 0, 0, 0, 0.0)
+    assert activity(rows, rows, ("UP",)) == Activity(3, 2, Counted(3, 40, 3, 20.0))
+    assert activity([], [], ("UP",)) == Activity(0, 0, Counted(0, 0, 0, 0.0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from plugins.module_utils._errors import ConflictError
-from plugins.module_utils._traffic.router import Activity, Capabilities, Router
+from plugins.module_utils._traffic.router import Activity, Capabilities, Counted, Router
 from plugins.module_utils._traffic.split import Split
 
 COLOURS = ("blue", "green")
@@ -72,7 +72,7 @@ class FakeRouter(Router):
 
     def observe(self) -> dict[str, Activity] | None:
         self._may_fail("observe")
-        return {c: Activity(2, self.ready[c], self.busy[c] + self.sockets[c], 0, 0, 0.0) for c in COLOURS}
+        return {c: Activity(2, self.ready[c], Counted(self.busy[c] + self.sockets[c], 0, 0, 0.0)) for c in COLOURS}
 
     def long_lived(self) -> dict[str, int] | None:
         return dict(self.sockets)

@@ -11,7 +11,7 @@ import pytest
 from plugins.module_utils._errors import TimeLimitError, UnreachableError, UnsupportedError
 from plugins.module_utils._traffic.drain import Left, drain
 from plugins.module_utils._traffic.route import Route
-from plugins.module_utils._traffic.router import Activity
+from plugins.module_utils._traffic.router import Activity, Counted
 from plugins.module_utils._wait import Clock
 
 from .fakes import COLOURS, FakeRouter
@@ -28,7 +28,10 @@ class Counting(FakeRouter):
 
     def observe(self) -> dict[str, Activity] | None:
         seen = super().observe() or {}
-        return {colour: replace(seen[colour], requests=self.counted[colour]) for colour in seen}
+        return {
+            colour: replace(one, counted=replace(t.cast(Counted, one.counted), requests=self.counted[colour]))
+            for colour, one in seen.items()
+        }
 
 
 class Emptying:
@@ -229,7 +232,7 @@ class Blank(FakeRouter):
         self.counts = counts
 
     def observe(self) -> dict[str, Activity] | None:
-        return dict.fromkeys(COLOURS, Activity(2, 2, 7, 0, 0, 0.0)) if self.counts else None
+        return dict.fromkeys(COLOURS, Activity(2, 2, Counted(7, 0, 0, 0.0))) if self.counts else None
 
     def long_lived(self) -> dict[str, int] | None:
         return None

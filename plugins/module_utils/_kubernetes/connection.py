@@ -1,0 +1,131 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a Kubernetes API server is and who we are to it. Private to this collection.
+
+What a kubeconfig says is read by the official client library; its typed APIs, which cost more than all that we
+ask of the server, are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .._errors import DeniedError, InvalidError, MissingError
+from .._requires import require_kubernetes
+
+KUBECONFIG = "~/.kube/config"
+
+
+CONNECTION_SPEC: dict[str, t.Any] = {
+    "kubeconfig": {"type": "raw"},
+    "context": {"type": "str"},
+    "host": {"type": "str"},
+    "api_key": {"type": "str", "no_log": True},
+    "ca_cert": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path", "no_log": False},
+    "validate_certs": {"type": "bool"},
+    "proxy": {"type": "str"},
+    "timeout": {"type": "float", "default": 10.0},
+}
+"""Named as in kubernetes.core; documented in doc_fragments/."""
+
+ENVIRONMENT = {
+    "kubeconfig": "K8S_AUTH_KUBECONFIG",
+    "context": "K8S_AUTH_CONTEXT",
+    "host": "K8S_AUTH_HOST",
+    "api_key": "K8S_AUTH_API_KEY",
+    "ca_cert": "K8S_AUTH_SSL_CA_CERT",
+    "client_cert": "K8S_AUTH_CERT_FILE",
+    "client_key": "K8S_AUTH_KEY_FILE",
+    "validate_certs": "K8S_AUTH_VERIFY_SSL",
+    "proxy": "K8S_AUTH_PROXY",
+}
+"""What counts where an option is not set, as for kubernetes.core."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """An address, and the keys to it."""
+
+    url: str
+    headers: t.Mapping[str, str] = field(repr=False)
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = field(default=None, repr=False)
+    validate_certs: bool = True
+    tls_name: str | None = None
+    proxy: str | None = None
+
+
+def find_server(options: t.Mapping[str, t.Any]) -> Server:
+    """What the options say; what they leave open is the environment's, the kubeconfig's, or that of our own pod.
+
+    Reads files, and runs what a kubeconfig says gives a token; asks no server.
+    Raises ``missing`` where nothing leads to a server, ``denied`` for a file that cannot be read, and ``invalid``.
+    """
+    given = {name: _or_environment(options.get(name), variable) for name, variable in ENVIRONMENT.items()}
+    known = _configuration(given)
+    auth = known.auth_settings().values()
+    headers = {setting["key"]: setting["value"] for setting in auth if setting.get("in") == "header"}
+    if given["api_key"]:
+        headers = {"authorization": f"Bearer {given['api_key']}"}
+    url = (given["host"] or known.host or "").rstrip("/")
+    if not url.startswith(("https://", "http://")):
+        raise InvalidError(f"host is {url!r}", "the URL of an API server, such as https://10.0.0.1:6443")
+    return Server(
+        url=url,
+        headers=headers,
+        ca_cert=_readable(given["ca_cert"], "ca_cert") or known.ssl_ca_cert,
+        client_cert=_readable(given["client_cert"], "client_cert") or known.cert_file,
+        client_key=_readable(given["client_key"], "client_key") or known.key_file,
+        validate_certs=known.verify_ssl if given["validate_certs"] is None else _truth(given["validate_certs"]),
+        tls_name=getattr(known, "tls_server_name", None),
+        proxy=given["proxy"] or known.proxy,
+    )
+
+
+def _or_environment(given: t.Any, variable: str) -> t.Any:
+    return os.environ.get(variable) if given is None else given
+
+
+def _truth(given: t.Any) -> bool:
+    return str(given).lower() not in ("0", "false", "no", "off")
+
+
+def _configuration(given: t.Mapping[str, t.Any]) -> t.Any:
+    """The library's settings; those of no file where the options say it all."""
+    library = require_kubernetes()
+    known = library.client.Configuration()
+    known.host = ""
+    if given["host"] and (given["api_key"] or given["client_cert"]) and not given["kubeconfig"]:
+        return known
+    try:
+        _load(library.config, known, given["kubeconfig"], given["context"])
+    except library.config.ConfigException as error:
+        raise MissingError(
+            f"there is no way to a Kubernetes API server: {error}",
+            "a kubeconfig with the context, or host and api_key",
+            "Set kubeconfig and context, or the environment variables K8S_AUTH_KUBECONFIG and K8S_AUTH_CONTEXT",
+        ) from error
+    return known
+
+
+def _load(config: t.Any, known: t.Any, kubeconfig: t.Any, context: str | None) -> None:
+    more = {"context": context, "client_configuration": known, "persist_config": False}
+    if isinstance(kubeconfig, dict):
+        config.load_kube_config_from_dict(kubeconfig, **more)
+    elif kubeconfig or context or os.environ.get("KUBECONFIG") or Path(KUBECONFIG).expanduser().exists():
+        config.load_kube_config(str(Path(kubeconfig).expanduser()) if kubeconfig else None, **more)
+    else:
+        config.load_incluster_config(client_configuration=known)
+
+
+def _readable(path: str | None, option: str) -> str | None:
+    if path and not os.access(path, os.R_OK):
+        raise DeniedError(f"{option} {path} cannot be read", "a file that this user may read")
+    return path

@@ -1,0 +1,72 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pods and endpoints, as far as traffic is concerned; pure functions. Private to this collection.
+
+Source: kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle and .../services-networking/endpoint-slices.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .client import Json
+
+
+def name_of(item: Json) -> str:
+    return str(item["metadata"]["name"])
+
+
+def is_leaving(pod: Json) -> bool:
+    """It is being deleted, or its containers have ended: no endpoint any more."""
+    return "deletionTimestamp" in pod["metadata"] or phase(pod) in ("Succeeded", "Failed")
+
+
+def is_ready(pod: Json) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return not is_leaving(pod) and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def phase(pod: Json) -> str:
+    return str(pod.get("status", {}).get("phase", ""))
+
+
+def trouble(pod: Json) -> str | None:
+    """What keeps a container of the pod from running, in the words of the kubelet: C(ImagePullBackOff: …)."""
+    status = pod.get("status", {})
+    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+        waiting = container.get("state", {}).get("waiting") or {}
+        if waiting.get("reason", "") not in ("", "ContainerCreating", "PodInitializing"):
+            return f"{waiting['reason']}: {waiting.get('message', 'no message')}"
+    return None
+
+
+def unmatched_port(pod: Json, ports: t.Iterable[Json]) -> str | None:
+    """The first C(targetPort) of a Service's ports that the pod does not declare; None: it has them all.
+
+    A number need not be declared to work: it counts as declared in a pod that declares no ports at all.
+    """
+    declared = [
+        (port.get("name"), port["containerPort"], port.get("protocol", "TCP"))
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports") or ()
+    ]
+    for port in ports:
+        target, protocol = port.get("targetPort", port["port"]), port.get("protocol", "TCP")
+        named = isinstance(target, str)
+        known = {(name if named else number) for name, number, spoken in declared if spoken == protocol}
+        if target not in known and (named or declared):
+            return str(target)
+    return None
+
+
+def endpoints(slices: t.Iterable[Json]) -> dict[str, bool]:
+    """By pod, whether the slices give it requests; an endpoint of no pod is named by its address."""
+    found: dict[str, bool] = {}
+    for one in slices:
+        for endpoint in one.get("endpoints") or ():
+            target = endpoint.get("targetRef") or {}
+            name = target["name"] if target.get("kind") == "Pod" else endpoint["addresses"][0]
+            ready = (endpoint.get("conditions") or {}).get("ready")
+            found[name] = found.get(name, False) or ready is not False
+    return found

@@ -1,0 +1,21 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Service keeps what the engine takes for granted of every provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.balancer import green
+from tests.integration.targets.contract.test_contract import *  # noqa: F403 -- the tests
+from tests.integration.targets.contract.test_contract import WHOLE_SPLITS, Case
+
+WAYS: dict[str, dict[str, Any]] = {"with preview": {}, "without": {"preview_service": None}}
+
+
+@pytest.fixture(params=WAYS)
+def case(request: pytest.FixtureRequest, shop: Any) -> Case:
+    return Case(shop.router(**WAYS[request.param]), shop.specs, WHOLE_SPLITS, (green(10), green(50), green(0.5)))

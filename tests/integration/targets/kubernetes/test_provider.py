@@ -1,0 +1,143 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services that are switched, by the module, on a real API server."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from demo.rig import wait_until
+from plugins.module_utils._errors import ConflictError
+from plugins.module_utils._traffic.split import Split
+from tests.cluster.api import location
+from tests.cluster.manifests import deployment, service
+from tests.integration.balancer import BLUE, COLOURS, GREEN
+
+ROUNDS = 100
+
+
+def test_check_mode_shows_the_change_and_the_run_is_exactly_that(shop: Any) -> None:
+    before = shop.specs()
+    planned = shop.module("traffic", to="green", _ansible_check_mode=True, _ansible_diff=True)
+    assert shop.specs() == before
+    done = shop.module("traffic", to="green", _ansible_diff=True)
+    assert shop.selected() == ("green", "blue")
+    assert planned["changed"] is done["changed"] is True
+    assert planned["diff"] == done["diff"]
+    assert done["diff"]["after"]["shop"] == {
+        "shop": {"selector": {"app": "shop", "version": "green"}},
+        "shop-preview": {"selector": {"app": "shop", "version": "blue"}},
+    }
+    assert done["routes"][0]["verified"] is True
+    again = shop.module("traffic", to="green")
+    assert (again["changed"], again["routes"][0]["before"]) == (False, {"blue": 0, "green": 100})
+
+
+def test_what_is_known_of_each_colour(shop: Any) -> None:
+    (route,) = shop.module("traffic_info")["routes"]
+    nothing = dict.fromkeys(["in_flight", "requests", "errors", "latency_ms", "long_lived"])
+    idle = {"members": 2, "ready": 2, "unready": [], **nothing}
+    assert (route["split"], route["live"], route["drift"]) == ({"blue": 100, "green": 0}, "blue", [])
+    assert route["activity"] == {"blue": idle, "green": idle}
+
+
+def test_what_the_provider_cannot_count_is_not_made_up(shop: Any) -> None:
+    drained = shop.module("drain", colour="green", quiet=1)
+    assert (drained["left"], drained["not_counted"]) == ([], ["shop"])
+    watched = shop.module("traffic", to="green", watch={"duration": 1})["watched"]
+    assert (watched["verdict"], watched["requests"]) == ("inconclusive", 0)
+
+
+def test_nobody_elses_change_is_overwritten(shop: Any) -> None:
+    """Somebody else is quicker, between our read and our patch, each time."""
+    for _round in range(ROUNDS):
+        shop.select("blue", "green")
+        router = shop.router()
+        assert router.read() == BLUE
+        shop.cluster.admin.patch(location(shop.service), {"spec": {"selector": {"tier": "front"}}})
+        with pytest.raises(ConflictError) as caught:
+            router.apply(GREEN, BLUE)
+        assert "app=shop,tier=front,version=blue" in caught.value.found
+        assert shop.cluster.get(shop.service)["spec"]["selector"] == {
+            "app": "shop",
+            "tier": "front",
+            "version": "blue",
+        }
+        shop.cluster.admin.patch(location(shop.service), {"spec": {"selector": {"tier": None}}})
+
+
+def test_a_change_of_something_else_is_no_conflict(shop: Any) -> None:
+    router = shop.router()
+    assert router.read() == BLUE
+    shop.cluster.admin.patch(location(shop.service), {"metadata": {"annotations": {"seen": "yes"}}})
+    router.apply(GREEN, BLUE)
+    assert router.verify(GREEN)
+    assert shop.cluster.get(shop.service)["metadata"]["annotations"] == {"seen": "yes"}
+
+
+def test_a_colour_that_is_not_ready_gets_nothing_and_the_reason_is_told(shop: Any) -> None:
+    shop.scale("green", 0)
+    shop.wait_ready("green", 0)
+    empty = shop.module("traffic", to="green")
+    assert (empty["failure"]["code"], shop.selected()) == ("not_ready", ("blue", "green"))
+    assert "green has 0 members" in empty["msg"]
+
+    shop.cluster.apply(deployment(shop.namespace, "green", "missing:2.0"))
+    told: dict[str, Any] = {}
+
+    def says_why() -> bool:
+        told.update(shop.module("traffic", to="green"))
+        return "ImagePull" in told["msg"]
+
+    wait_until(says_why, 60, "the kubelet says why")
+    assert told["failure"]["code"] == "not_ready"
+    assert "pod shop-green-" in told["msg"]
+    assert shop.selected() == ("blue", "green")
+
+
+def test_pods_that_do_not_have_the_port_are_not_ready_for_the_service(shop: Any) -> None:
+    other = service(shop.namespace, "blue", "other-port")
+    other["spec"]["ports"] = [{"port": 80, "targetPort": "metrics"}]
+    shop.cluster.apply(other)
+    told = shop.module("traffic", routes=[shop.route(service="other-port", preview_service=None)], to="green")
+    assert told["failure"]["code"] == "not_ready"
+    assert "it has no port metrics, which Service other-port sends to" in told["msg"]
+
+
+def test_a_preview_that_shows_the_live_colour_is_drift_and_can_be_mended(shop: Any) -> None:
+    shop.select("blue", "blue")
+    told = shop.module("traffic", to="green")
+    assert told["failure"]["code"] == "drift"
+    assert "shop and its preview shop-preview both select blue" in told["msg"]
+    assert shop.module("traffic", to="blue", on_drift="mend")["changed"]
+    assert shop.selected() == ("blue", "green")
+
+
+def test_several_services_move_together_or_not_at_all(shop: Any) -> None:
+    more = {name: service(shop.namespace, "blue", name) for name in ("api", "worker")}
+    shop.cluster.apply(*more.values())
+    routes = [shop.route(name, service=name, preview_service=None) for name in more]
+    moved = shop.module("traffic", routes=[shop.route(), *routes], to="green")
+    assert [route["verified"] for route in moved["routes"]] == [True] * 3
+
+    shop.cluster.admin.delete(location(more["worker"]))
+    told = shop.module("traffic", routes=[shop.route(), *routes], to="blue")
+    assert told["failure"]["code"] == "missing"
+    assert told["msg"].startswith('route worker: services "worker" not found')
+    assert shop.selected() == ("green", "blue")
+    assert shop.cluster.get(more["api"])["spec"]["selector"]["version"] == "green"
+
+
+def test_the_command_by_hand_is_one_for_kubectl(shop: Any) -> None:
+    command = shop.router().by_hand(Split.only(COLOURS, "green"))
+    assert command.count(f"-n {shop.namespace} patch service shop") == 2
+    last_word = "kubectl() { printf '%s\\n' \"${!#}\"; }"
+    words = subprocess.run(["bash", "-c", f"{last_word}; {command}"], capture_output=True, text=True, check=True)
+    assert words.stdout.splitlines() == [
+        '{"spec": {"selector": {"version": "green"}}}',
+        '{"spec": {"selector": {"version": "blue"}}}',
+    ]
