@@ -41,18 +41,55 @@ options:
     type: dict
     suboptions:
       type:
-        description: The kind of store. V(file) is a file on the host that the module runs on.
+        description:
+          - The kind of store.
+          - V(file) is a file on the host that the module runs on.
+          - V(kubernetes) is a ConfigMap, which needs the Python library C(kubernetes) where the module runs.
         type: str
-        choices: [file]
+        choices: [file, kubernetes]
         default: file
       path:
-        description: The directory of the file. It is made, with mode 0700, if it is missing.
+        description: For O(store.type=file), its directory. It is made, with mode 0700, if it is missing.
         type: path
         default: /var/lib/bluegreen
       timeout:
-        description: Seconds to wait at most for others who are writing.
+        description: Seconds to wait at most for others who are writing, or for an answer with all its repetitions.
         type: float
         default: 10.0
+      namespace:
+        description: For O(store.type=kubernetes), where the ConfigMap is.
+        type: str
+        default: default
+      name:
+        description: The name of the ConfigMap. By default C(bluegreen-) and the app.
+        type: str
+      kubeconfig:
+        description: Path of a kubeconfig, or its content as a dictionary. E(K8S_AUTH_KUBECONFIG).
+        type: raw
+      context:
+        description: The context in it. E(K8S_AUTH_CONTEXT).
+        type: str
+      host:
+        description: The URL of the API server. E(K8S_AUTH_HOST).
+        type: str
+      api_key:
+        description: A bearer token. E(K8S_AUTH_API_KEY).
+        type: str
+      ca_cert:
+        description: The file of the authority that signed the server's certificate. E(K8S_AUTH_SSL_CA_CERT).
+        type: path
+      client_cert:
+        description: The file of a client certificate. E(K8S_AUTH_CERT_FILE).
+        type: path
+      client_key:
+        description: The file of its key. E(K8S_AUTH_KEY_FILE).
+        type: path
+      validate_certs:
+        description: Whether the server's certificate must be valid. E(K8S_AUTH_VERIFY_SSL).
+        type: bool
+      proxy:
+        description: The URL of an HTTP proxy. E(K8S_AUTH_PROXY).
+        type: str
   action:
     description:
       - What to do.

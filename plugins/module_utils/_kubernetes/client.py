@@ -48,8 +48,8 @@ class ExpiredError(BlueGreenError):
     """What a watch was to start from is forgotten: list again (410)."""
 
 
-class RefusedPatchError(BlueGreenError):
-    """A JSON Patch was not applied (422): one of its tests does not hold, or what it makes is not valid."""
+class RefusedContentError(BlueGreenError):
+    """What was sent is not valid (422), or one of the tests of a JSON Patch does not hold."""
 
 
 class _AgainError(Exception):
@@ -85,7 +85,7 @@ class Client:
         return self._ask("PUT", path, {}, body)
 
     def patch(self, path: str, operations: t.Sequence[Json], dry_run: bool = False) -> Json:
-        """JSON Patch: one atomic change, made only if each C(test) in it holds. Raises ``RefusedPatchError``."""
+        """JSON Patch: one atomic change, made only if each C(test) in it holds. Raises ``RefusedContentError``."""
         return self._ask("PATCH", path, {"dryRun": "All"} if dry_run else {}, list(operations))
 
     def watch(self, path: str, version: str, seconds: float, **query: t.Any) -> t.Iterator[Json]:
@@ -302,7 +302,7 @@ def _refusal(status: int, data: bytes, method: str, path: str) -> BlueGreenError
         return DeniedError(told, "a Role that allows it", "docs/kubernetes.md has the Role that each stage needs")
     if status == 410:
         return ExpiredError(told)
-    kinds = {404: MissingError, 409: ConflictError, 422: RefusedPatchError}
+    kinds = {404: MissingError, 409: ConflictError, 422: RefusedContentError}
     return kinds.get(status, BlueGreenError)(told)
 
 

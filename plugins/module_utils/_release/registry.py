@@ -8,10 +8,11 @@ from __future__ import annotations
 import typing as t
 
 from .file import KIND as FILE
+from .kubernetes import KIND as KUBERNETES
 from .record import checked_app
 from .store import Store, StoreKind
 
-STORES: dict[str, StoreKind] = {kind.name: kind for kind in (FILE,)}
+STORES: dict[str, StoreKind] = {kind.name: kind for kind in (FILE, KUBERNETES)}
 
 STORE_SPEC: dict[str, t.Any] = {
     "store": {

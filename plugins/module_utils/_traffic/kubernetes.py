@@ -20,7 +20,7 @@ from .._errors import (
     MissingError,
     UnsupportedError,
 )
-from .._kubernetes.client import Client, Json, LostAnswerError, RefusedPatchError, connect
+from .._kubernetes.client import Client, Json, LostAnswerError, RefusedContentError, connect
 from .._kubernetes.connection import CONNECTION_SPEC
 from .._kubernetes.pods import endpoints, is_leaving, is_ready, name_of, phase, trouble, unmatched_port
 from .._kubernetes.slices import Slices
@@ -92,7 +92,7 @@ class Selected:
         ]
         try:
             patched = self._client.patch(self.path, operations, dry_run)
-        except (RefusedPatchError, LostAnswerError) as error:
+        except (RefusedContentError, LostAnswerError) as error:
             self._look_after(error, before, colour)
         else:
             self.known = self.known if dry_run else patched

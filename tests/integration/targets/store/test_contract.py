@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import BlueGreenError, ConflictError
+from plugins.module_utils._kubernetes.client import _CLIENTS
+from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
 from plugins.module_utils._release.registry import STORES, build_store
 from plugins.module_utils._release.store import Store
+from tests.cluster.cluster import Handle
 
 FORK = multiprocessing.get_context("fork")
 PATIENCE = 60
@@ -42,12 +46,40 @@ def file(folder: Path) -> Case:
     )
 
 
-CASES = {"file": file}
+def in_a_file(request: pytest.FixtureRequest) -> Case:
+    return file(request.getfixturevalue("tmp_path"))
+
+
+def in_a_config_map(request: pytest.FixtureRequest) -> Case:
+    cluster, namespace = request.getfixturevalue("cluster"), request.getfixturevalue("namespace")
+    options = {"type": "kubernetes", "kubeconfig": str(cluster.kubeconfig), "namespace": namespace, "timeout": 10.0}
+    name = f"bluegreen-shop-{secrets.token_hex(4)}"
+    defaults = dict.fromkeys(CONNECTION_SPEC)
+
+    def left_over() -> list[str]:
+        found = cluster.admin.get(f"/api/v1/namespaces/{namespace}/configmaps")["items"]
+        names = {item["metadata"]["name"] for item in found if name in item["metadata"]["name"]}
+        return sorted(names - {name})
+
+    def another() -> Store:
+        _CLIENTS.clear()  # another process has connections of its own
+        return build_store({"store": {**defaults, **options, "name": name}}, "shop")
+
+    return Case(another, left_over)
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster: Handle) -> Iterator[str]:
+    with cluster.namespace() as name:
+        yield name
+
+
+CASES = {"file": in_a_file, "kubernetes": in_a_config_map}
 
 
 @pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
-    return CASES[request.param](tmp_path)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param](request)
 
 
 def test_every_store_is_held_to_this() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[4]
+UNTOLD = ("required_if", "no_log", "options", "apply_defaults")
+"""What an argument spec says and the documentation does not."""
 
 
 def run_module(name: str, **options: t.Any) -> dict[str, t.Any]:
@@ -66,7 +68,11 @@ def bare(spec: dict[str, t.Any]) -> dict[str, t.Any]:
     """An argument spec without what the documentation does not tell."""
     plain: dict[str, t.Any] = {}
     for name, option in spec.items():
-        plain[name] = {key: value for key, value in option.items() if key not in ("required_if", "no_log", "options")}
+        plain[name] = {
+            key: value
+            for key, value in option.items()
+            if key not in ("required_if", "no_log", "options", "apply_defaults")
+        }
         if "options" in option:
             plain[name]["options"] = bare(option["options"])
     return plain

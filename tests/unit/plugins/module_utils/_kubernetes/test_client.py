@@ -12,7 +12,7 @@ pytest.importorskip("urllib3")
 
 from plugins.module_utils import _errors as errors
 from plugins.module_utils._kubernetes import client as module
-from plugins.module_utils._kubernetes.client import Client, ExpiredError, LostAnswerError, RefusedPatchError, Watched
+from plugins.module_utils._kubernetes.client import Client, ExpiredError, LostAnswerError, RefusedContentError, Watched
 from plugins.module_utils._kubernetes.connection import Server as Keys
 from plugins.module_utils._wait import Clock
 
@@ -72,7 +72,7 @@ def test_what_is_asked_and_how() -> None:
         (refusal(403, FORBIDDEN), errors.DeniedError, FORBIDDEN),
         (refusal(404, 'services "shop" not found'), errors.MissingError, 'services "shop" not found'),
         (refusal(409, "has been modified"), errors.ConflictError, "has been modified"),
-        (refusal(422, "testing value /spec failed"), RefusedPatchError, "testing value /spec failed"),
+        (refusal(422, "testing value /spec failed"), RefusedContentError, "testing value /spec failed"),
         (refusal(400, "no such verb"), errors.BlueGreenError, "no such verb"),
         (Say(b"<html>\n<h1>Bad\nGateway", 404), errors.MissingError, "<html> <h1>Bad Gateway"),
         (Say(b"", 403), errors.DeniedError, "PATCH /svc is answered with status 403"),

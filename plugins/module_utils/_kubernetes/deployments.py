@@ -1,0 +1,186 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deployments of a colour: their image, their number of pods, and the end of a rollout. Private to this collection.
+
+Source: kubernetes.io/docs/concepts/workloads/controllers/deployment, "Deployment status" and "Failed Deployment".
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._errors import ConflictError, InvalidError, NotReadyError, TimeLimitError
+from .._wait import SYSTEM_CLOCK, Clock
+from .client import Client, Json, RefusedContentError, Watched
+from .pods import is_leaving, name_of, trouble
+
+REVISION = "deployment.kubernetes.io/revision"
+HASH = "pod-template-hash"
+SLICE = 1.0
+"""Seconds for which the Deployment is watched between two looks at its pods."""
+PASSING = ("ErrImagePull",)
+"""What the kubelet tries again at once; when it waits before it does, it says so in other words."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a Deployment is to have; None: what it has."""
+
+    replicas: int | None = None
+    images: t.Mapping[str, str] | None = None
+    """By container."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a Deployment says that it should have."""
+
+    replicas: int
+    images: t.Mapping[str, str]
+    """By container."""
+
+    def as_result(self) -> dict[str, t.Any]:
+        return {"replicas": self.replicas, "images": dict(self.images)}
+
+
+class Deployment:
+    """One Deployment, changed by conditional patches."""
+
+    def __init__(self, client: Client, namespace: str, name: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.name = name
+        self._client, self._namespace, self._clock = client, namespace, clock
+        self._all = f"/apis/apps/v1/namespaces/{namespace}"
+        self._path = f"{self._all}/deployments/{name}"
+        self._seen: Json = {}
+
+    def read(self) -> State:
+        self._seen = self._client.get(self._path)
+        return _state(self._seen)
+
+    def plan(self, wanted: Wanted) -> State:
+        """What ``change`` would come to, after ``read``. Raises ``invalid`` for what the Deployment cannot have."""
+        now = _state(self._seen)
+        unknown = sorted({*(wanted.images or {})} - {*now.images})
+        if unknown:
+            raise InvalidError(
+                f"Deployment {self.name} has no container {unknown[0]}", f"one of {', '.join(sorted(now.images))}"
+            )
+        replicas = now.replicas if wanted.replicas is None else wanted.replicas
+        self._check_autoscaler(replicas)
+        return State(replicas, {**now.images, **(wanted.images or {})})
+
+    def change(self, to: State, dry_run: bool = False) -> None:
+        """One atomic patch, after ``read``; a ``conflict`` where somebody else changed the same meanwhile."""
+        now = _state(self._seen)
+        operations: list[Json] = []
+        if to.replicas != now.replicas:
+            operations += _replace("/spec/replicas", now.replicas, to.replicas)
+        for number, container in enumerate(self._seen["spec"]["template"]["spec"]["containers"]):
+            image = to.images[container["name"]]
+            if image != container["image"]:
+                place = f"/spec/template/spec/containers/{number}"
+                operations.append({"op": "test", "path": f"{place}/name", "value": container["name"]})
+                operations += _replace(f"{place}/image", container["image"], image)
+        if not operations:
+            return
+        try:
+            self._client.patch(self._path, operations, dry_run)
+        except RefusedContentError as error:
+            found = _state(self._client.get(self._path))
+            if found == now:
+                raise
+            raise ConflictError(
+                f"Deployment {self.name} has {found.as_result()}",
+                f"{now.as_result()}, as it was read",
+                "Somebody else changes it: see who",
+            ) from error
+
+    def wait(self, timeout: float) -> None:
+        """Until the rollout is complete. Raises ``not_ready`` at once where a pod cannot run, and ``timeout``."""
+        deadline = self._clock.now() + timeout
+        watched = Watched(
+            self._client, f"{self._all}/deployments", self._clock, fieldSelector=f"metadata.name={self.name}"
+        )
+        while not watched.until(lambda items: any(map(_is_complete, items)), SLICE):
+            self._look_for_trouble(watched.items)
+            if self._clock.now() >= deadline:
+                raise TimeLimitError(
+                    f"after {timeout:g} s Deployment {self.name} has {_progress(watched.items)}",
+                    "all of them, and no other",
+                    f"See kubectl -n {self._namespace} describe deployment {self.name}",
+                )
+
+    def _look_for_trouble(self, items: t.Sequence[Json]) -> None:
+        for item in items:
+            why = _gave_up(item) or self._trouble_of(item)
+            if why:
+                raise NotReadyError(
+                    f"Deployment {self.name}: {why}",
+                    "pods that run",
+                    f"See kubectl -n {self._namespace} describe deployment {self.name}",
+                )
+
+    def _trouble_of(self, item: Json) -> str | None:
+        """Of the pods of the newest revision: those before it may have been in trouble, and are on their way out."""
+        selector = ",".join(f"{k}={v}" for k, v in item["spec"]["selector"].get("matchLabels", {}).items())
+        sets = self._client.get(f"{self._all}/replicasets", labelSelector=selector)["items"]
+        revision = item["metadata"].get("annotations", {}).get(REVISION)
+        newest = [one for one in sets if one["metadata"].get("annotations", {}).get(REVISION) == revision]
+        for one in newest:
+            mine = f"{selector},{HASH}={one['metadata']['labels'][HASH]}"
+            pods = self._client.get(f"/api/v1/namespaces/{self._namespace}/pods", labelSelector=mine)["items"]
+            for pod in pods:
+                why = None if is_leaving(pod) else trouble(pod)
+                if why and not why.startswith(PASSING):
+                    return f"pod {name_of(pod)}: {why}"
+        return None
+
+    def _check_autoscaler(self, replicas: int) -> None:
+        """Between 1 and its minimum, or above its maximum, it would change the number again; at 0 it rests."""
+        found = self._client.get(f"/apis/autoscaling/v1/namespaces/{self._namespace}/horizontalpodautoscalers")["items"]
+        for item in found:
+            target, least, most = (item["spec"].get(key) for key in ("scaleTargetRef", "minReplicas", "maxReplicas"))
+            mine = target["kind"] == "Deployment" and target["name"] == self.name
+            if mine and replicas and not (least or 1) <= replicas <= most:
+                raise InvalidError(
+                    f"replicas is {replicas}, and HorizontalPodAutoscaler {name_of(item)} keeps Deployment {self.name} "
+                    f"between {least or 1} and {most}",
+                    "a number between them, or 0",
+                )
+
+
+def _replace(path: str, now: t.Any, to: t.Any) -> list[Json]:
+    return [{"op": "test", "path": path, "value": now}, {"op": "replace", "path": path, "value": to}]
+
+
+def _state(item: Json) -> State:
+    containers = item["spec"]["template"]["spec"]["containers"]
+    return State(item["spec"].get("replicas", 1), {each["name"]: each["image"] for each in containers})
+
+
+def _is_complete(item: Json) -> bool:
+    status, replicas = item.get("status", {}), item["spec"].get("replicas", 1)
+    kinds = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    current = status.get("observedGeneration", 0) >= item["metadata"]["generation"]
+    return current and all(status.get(kind, 0) == replicas for kind in kinds)
+
+
+def _gave_up(item: Json) -> str | None:
+    """The Deployment's own words, once its progress deadline is over."""
+    current = item.get("status", {}).get("observedGeneration", 0) >= item["metadata"]["generation"]
+    for condition in item.get("status", {}).get("conditions") or ():
+        if current and condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
+            return str(condition.get("message") or condition["reason"])
+    return None
+
+
+def _progress(items: t.Sequence[Json]) -> str:
+    for item in items:
+        status, replicas = item.get("status", {}), item["spec"].get("replicas", 1)
+        return (
+            f"{status.get('updatedReplicas', 0)} of {replicas} pods updated, {status.get('availableReplicas', 0)} "
+            f"available, and {status.get('replicas', 0)} in all"
+        )
+    return "gone"

@@ -1,0 +1,130 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The idle colour's Deployments, by the module, on a real API server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from demo.rig import wait_until
+from plugins.module_utils._errors import ConflictError
+from plugins.module_utils._kubernetes.client import connect
+from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
+from plugins.module_utils._kubernetes.deployments import Deployment, Wanted
+from tests.cluster.api import location
+from tests.cluster.manifests import deployment
+
+
+def deploy(shop: Any, **options: Any) -> dict[str, Any]:
+    cluster = {"kubeconfig": str(shop.cluster.kubeconfig), "namespace": shop.namespace}
+    return dict(
+        shop.module(
+            "deployment", **{"colour": "green", "deployments": ["shop-green"], "kubernetes": cluster, **options}
+        )
+    )
+
+
+def has(shop: Any, colour: str) -> tuple[int, str]:
+    spec = shop.cluster.get(shop.deployments[colour])["spec"]
+    return spec["replicas"], spec["template"]["spec"]["containers"][0]["image"]
+
+
+def test_check_mode_shows_the_change_and_the_run_is_exactly_that(shop: Any) -> None:
+    wanted = {"images": {"app": "demo-app:1.2"}, "replicas": 1, "_ansible_diff": True}
+    planned = deploy(shop, **wanted, _ansible_check_mode=True)
+    assert has(shop, "green") == (2, "demo-app:1.1")
+    done = deploy(shop, **wanted)
+    assert has(shop, "green") == (1, "demo-app:1.2")
+    assert planned["diff"] == done["diff"]
+    assert done["deployments"] == [
+        {
+            "name": "shop-green",
+            "before": {"replicas": 2, "images": {"app": "demo-app:1.1"}},
+            "after": {"replicas": 1, "images": {"app": "demo-app:1.2"}},
+        }
+    ]
+    status = shop.cluster.get(shop.deployments["green"])["status"]
+    assert (status["updatedReplicas"], status["availableReplicas"], status["replicas"]) == (1, 1, 1)
+    assert deploy(shop, **wanted)["changed"] is False
+
+
+def test_it_gets_as_many_pods_as_the_live_one_and_none_when_it_is_retired(shop: Any) -> None:
+    shop.scale("blue", 3)
+    assert deploy(shop, like=["shop-blue"])["changed"]
+    assert has(shop, "green")[0] == 3
+    assert deploy(shop, replicas=0)["changed"]
+    assert shop.cluster.get(shop.deployments["green"])["status"].get("replicas", 0) == 0
+
+
+@pytest.mark.parametrize("live", ["blue", "green"])
+def test_the_live_colour_cannot_be_touched(shop: Any, live: str) -> None:
+    shop.select(live, "blue" if live == "green" else "green")
+    before = has(shop, live)
+    told = deploy(shop, colour=live, deployments=[f"shop-{live}"], replicas=0)
+    assert told["failure"]["code"] == "conflict"
+    assert f"expected no traffic on {live}" in told["msg"]
+    assert has(shop, live) == before
+
+
+@pytest.mark.parametrize(
+    ("image", "said"), [("missing:2.0", "ImagePullBackOff"), ("demo-app:crash", "CrashLoopBackOff")]
+)
+def test_a_pod_that_cannot_run_ends_the_wait_at_once_by_name(shop: Any, image: str, said: str) -> None:
+    told = deploy(shop, images={"app": image}, wait_timeout=500)  # longer than a module may take here
+    assert told["failure"]["code"] == "not_ready"
+    assert told["msg"].startswith("Deployment shop-green: pod shop-green-")
+    assert said in told["msg"]
+    mended = deploy(shop, images={"app": "demo-app:1.1"})
+    assert mended["changed"], mended
+
+
+def test_a_rollout_that_does_not_end_is_named_with_its_state(shop: Any) -> None:
+    shop.cluster.apply(deployment(shop.namespace, "green", "demo-app:1.3", environment={"UNHEALTHY": "1"}))
+    told = deploy(shop, replicas=2, images={"app": "demo-app:1.3"}, wait_timeout=2)
+    assert told["failure"]["code"] == "timeout"
+    assert "expected all of them, and no other" in told["msg"]
+
+
+def test_what_it_cannot_have_is_refused_and_nothing_is_changed(shop: Any) -> None:
+    autoscaler = {
+        "apiVersion": "autoscaling/v1",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"namespace": shop.namespace, "name": "shop-green"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop-green"},
+            "minReplicas": 2,
+            "maxReplicas": 4,
+        },
+    }
+    shop.cluster.apply(autoscaler)
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"replicas": 5}, "invalid", "HorizontalPodAutoscaler shop-green keeps Deployment shop-green between 2 and 4"),
+        ({"replicas": 1}, "invalid", "between 2 and 4; expected a number between them, or 0"),
+        ({"replicas": -1}, "invalid", "replicas is -1"),
+        ({"images": {"web": "x:1"}}, "invalid", "has no container web; expected one of app"),
+        ({"deployments": ["nobody"]}, "missing", 'deployments.apps "nobody" not found'),
+        ({"deployments": ["shop-green"], "like": []}, "invalid", "like names 0 Deployments, and deployments 1"),
+        ({"colour": "red"}, "invalid", "colour 'red' is not known"),
+    ]
+    try:
+        for options, code, said in cases:
+            told = deploy(shop, **options)
+            assert (told["failure"]["code"], said in told["msg"]) == (code, True), told["msg"]
+            assert has(shop, "green") == (2, "demo-app:1.1")
+    finally:
+        shop.cluster.admin.delete(location(autoscaler))
+
+
+def test_somebody_elses_change_is_not_overwritten(shop: Any) -> None:
+    client = connect({**dict.fromkeys(CONNECTION_SPEC), "kubeconfig": str(shop.cluster.kubeconfig), "timeout": 10.0})
+    mine = Deployment(client, shop.namespace, "shop-green")
+    mine.read()
+    planned = mine.plan(Wanted(replicas=1))
+    shop.scale("green", 3)
+    wait_until(lambda: has(shop, "green")[0] == 3, 20, "somebody else has scaled it")
+    with pytest.raises(ConflictError):
+        mine.change(planned)
+    assert has(shop, "green")[0] == 3
