@@ -61,7 +61,7 @@ options:
         type: str
         default: default
       name:
-        description: The name of the ConfigMap. By default C(bluegreen-) and the app.
+        description: The name of the ConfigMap. By default C(bluegreen-) and the app, in letters that a name may have.
         type: str
       kubeconfig:
         description: Path of a kubeconfig, or its content as a dictionary. E(K8S_AUTH_KUBECONFIG).

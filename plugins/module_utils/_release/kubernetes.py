@@ -27,7 +27,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?")
 
 
 class ConfigMapStore(Store):
-    """The ConfigMap C(bluegreen-<app>). The lock is a part of the record, so that one write changes both or none."""
+    """One ConfigMap. The lock is a part of the record, so that one write changes both or none."""
 
     def __init__(self, app: str, client: Client, namespace: str, name: str) -> None:
         if not _NAME.fullmatch(name):
@@ -82,7 +82,8 @@ class ConfigMapStore(Store):
 
 
 def _build(app: str, options: t.Mapping[str, t.Any]) -> Store:
-    return ConfigMapStore(app, connect(options), options["namespace"], options["name"] or f"bluegreen-{app}")
+    name = options["name"] or re.sub("[^a-z0-9.-]", "-", f"bluegreen-{app.lower()}")
+    return ConfigMapStore(app, connect(options), options["namespace"], name)
 
 
 KIND = StoreKind(
