@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from demo.rig import COLOURS, wait_until
+from demo import measure
+from demo.rig import COLOURS, ROOT, environment, load_command, wait_until
 from plugins.module_utils._traffic.kubernetes import PROVIDER
 from plugins.module_utils._traffic.router import Router
 from tests.cluster.api import Object, location
@@ -18,6 +25,15 @@ from tests.cluster.cluster import Handle
 from tests.cluster.manifests import deployment, service
 from tests.unit.plugins.modules.process import run_module
 
+EXAMPLE = ROOT / "examples" / "kubernetes"
+QUICK = {
+    "my_app_image": "demo-app",
+    "bluegreen_health_answers": 2,
+    "bluegreen_health_timeout": 30,
+    "bluegreen_front_answers": 10,
+    "bluegreen_watch": 1,
+    "bluegreen_confirmation_period": 0,
+}
 SECONDS = 60.0
 DEFAULTS = {name: option.get("default") for name, option in PROVIDER.spec["options"].items()}
 VERSIONS = {"blue": "1.0", "green": "1.1"}
@@ -96,3 +112,88 @@ def shared_shop(cluster: Handle) -> Iterator[Shop]:
 def shop(shared_shop: Shop) -> Shop:
     shared_shop.reset()
     return shared_shop
+
+
+class Example:
+    """examples/kubernetes in a namespace of its own, with 1.0 live on blue."""
+
+    def __init__(self, cluster: Handle, namespace: str, directory: Path) -> None:
+        self.cluster, self.namespace, self.directory = cluster, namespace, directory
+        self.objects = {}
+        for manifest in yaml.safe_load_all((EXAMPLE / "my-app.yml").read_text()):
+            manifest["metadata"]["namespace"] = namespace
+            if manifest["kind"] == "Deployment":
+                (container,) = manifest["spec"]["template"]["spec"]["containers"]
+                container["image"] = container["image"].replace("my-app", "demo-app")
+                container["lifecycle"]["preStop"]["exec"]["command"] = ["sleep", "1"]
+            self.objects[manifest["kind"], manifest["metadata"]["name"]] = manifest
+        cluster.apply(*self.objects.values())
+        wait_until(lambda: self.ready("blue") == 3, 60, "blue is ready")
+        self.front, self.preview = (cluster.url(namespace, name) for name in ("my-app", "my-app-preview"))
+
+    def ready(self, colour: str) -> int:
+        return int(self.cluster.get(self.objects["Deployment", f"my-app-{colour}"])["status"].get("readyReplicas", 0))
+
+    def replicas(self, colour: str) -> int:
+        return int(self.cluster.get(self.objects["Deployment", f"my-app-{colour}"])["spec"]["replicas"])
+
+    def versions(self) -> list[str]:
+        """Of the Services: they change whenever somebody writes."""
+        services = [each for (kind, _name), each in self.objects.items() if kind == "Service"]
+        return [self.cluster.get(each)["metadata"]["resourceVersion"] for each in services]
+
+    def live(self) -> str:
+        return str(self.cluster.get(self.objects["Service", "my-app"])["spec"]["selector"]["version"])
+
+    def record(self) -> dict[str, Any]:
+        found = self.cluster.admin.get(f"/api/v1/namespaces/{self.namespace}/configmaps/bluegreen-my-app")
+        record: dict[str, Any] = json.loads(found["data"]["record.json"])
+        return record
+
+    def play(
+        self, playbook: str, *more: str, user: str = "admin", **variables: Any
+    ) -> subprocess.CompletedProcess[str]:
+        where = {"my_app_namespace": self.namespace, "my_app_url": self.front, "my_app_preview_url": self.preview}
+        told = {
+            **QUICK,
+            **where,
+            "bluegreen_state_dir": str(self.directory / "state"),
+            "bluegreen_report_dir": str(self.directory / "reports"),
+            "bluegreen_report_name": "report",
+            **variables,
+        }
+        words = ["-i", str(EXAMPLE / "inventory.yml"), f"bluegreen.deploy.{playbook}", "-e", json.dumps(told), *more]
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("ansible-playbook")), *words],
+            env=environment(K8S_AUTH_KUBECONFIG=str(self.cluster.user_kubeconfig(user))),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def passed(self) -> dict[str, bool | None]:
+        report = json.loads((self.directory / "reports" / "report.json").read_text())
+        return {item["check"]: item["passed"] for item in report["load_balancers"]["cluster"]["checklist"]}
+
+    @contextlib.contextmanager
+    def load(self) -> Iterator[list[Any]]:
+        """A live load on the Service while the block runs; afterwards the list holds its summary and records."""
+        out, seen = self.directory / "load.jsonl", []  # type: ignore[var-annotated]
+        words = load_command(self.front, out, "--rate", "50", "--slow", "1", "--streams", "1", "--websockets", "2")
+        with (self.directory / "load.log").open("w") as log:
+            process = subprocess.Popen(words, cwd=ROOT, stdout=log)
+            try:
+                wait_until(lambda: Path(log.name).stat().st_size > 0, 20, "the load runs")
+                yield seen
+            finally:
+                process.terminate()
+                process.wait(30)
+        with out.open() as file:
+            seen.extend(measure.parse(file))
+
+
+@pytest.fixture
+def example(cluster: Handle, tmp_path: Path) -> Iterator[Example]:
+    with cluster.namespace() as namespace:
+        yield Example(cluster, namespace, tmp_path)
