@@ -113,8 +113,8 @@ options:
             description: The value of that label for each colour. By default, the name of the colour.
             type: dict
           kubeconfig:
-            description: Path of a kubeconfig, or its content as a dictionary. E(K8S_AUTH_KUBECONFIG).
-            type: raw
+            description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
+            type: path
           context:
             description: The context in it. E(K8S_AUTH_CONTEXT).
             type: str

@@ -62,8 +62,8 @@ options:
         type: str
         default: default
       kubeconfig:
-        description: Path of a kubeconfig, or its content as a dictionary. E(K8S_AUTH_KUBECONFIG).
-        type: raw
+        description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
+        type: path
       context:
         description: The context in it. E(K8S_AUTH_CONTEXT).
         type: str

@@ -64,8 +64,8 @@ options:
         description: The name of the ConfigMap. By default C(bluegreen-) and the app, in letters that a name may have.
         type: str
       kubeconfig:
-        description: Path of a kubeconfig, or its content as a dictionary. E(K8S_AUTH_KUBECONFIG).
-        type: raw
+        description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
+        type: path
       context:
         description: The context in it. E(K8S_AUTH_CONTEXT).
         type: str

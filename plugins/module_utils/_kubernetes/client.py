@@ -265,7 +265,7 @@ class Watched:
                         return True
             except (ExpiredError, UnreachableError):
                 self._version = ""
-                self._clock.sleep(min(BACKOFF, left))
+            self._clock.sleep(min(BACKOFF, left))  # a watch may end as soon as it has begun
 
     def _take(self, event: Json) -> None:
         item = event["object"]

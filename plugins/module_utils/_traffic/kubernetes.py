@@ -163,14 +163,16 @@ class KubernetesService(Router):
         found = Split.only(self._colours, self._service.colour())
         if found != expected:
             raise ConflictError(f"the split is {found}", f"{expected}", "Somebody else moved the traffic")
-        for service, colour in self._places(_whole(wanted)):
-            if service.colour() != colour:
-                service.select(colour)
+        (_service, colour), *preview = self._places(_whole(wanted))
+        if self._service.colour() != colour:
+            self._service.select(colour)
+        for shown, idle in preview:
+            _follow(shown, idle)
 
     def verify(self, wanted: Split) -> bool | None:
         """Until the Service's EndpointSlices hold the ready pods of the colour and no other; for a short while."""
         colour = _whole(wanted)
-        if self._service.colour() != colour:
+        if any(service.colour() != selected for service, selected in self._places(colour)):
             return False
         if not self._pods:
             self._list_pods()
@@ -228,8 +230,7 @@ class KubernetesService(Router):
 
     def _kubectl(self, service: Selected, colour: str) -> str:
         kubeconfig, context = self._options["kubeconfig"], self._options["context"]
-        where = [*(["--kubeconfig", kubeconfig] if isinstance(kubeconfig, str) else [])]
-        where += ["--context", context] if context else []
+        where = [*(["--kubeconfig", kubeconfig] if kubeconfig else []), *(["--context", context] if context else [])]
         patch = json.dumps({"spec": {"selector": {self._key: self._values[colour]}}})
         namespace = self._options["namespace"]
         return shlex.join(["kubectl", *where, "-n", namespace, "patch", "service", service.name, "-p", patch])
@@ -247,6 +248,15 @@ def _hold_exactly(found: t.Mapping[str, bool], mine: t.Mapping[str, bool]) -> bo
     return (
         any(found.values()) and found.keys() <= mine.keys() and all(found.get(name) for name, ok in mine.items() if ok)
     )
+
+
+def _follow(preview: Selected, colour: str) -> None:
+    """After the Service has moved: whatever goes wrong now, that is to be put back, so it is no conflict."""
+    try:
+        if preview.read() != colour:
+            preview.select(colour)
+    except ConflictError as error:
+        raise DriftError(error.found, error.expected, "Somebody else changes the preview Service") from error
 
 
 def _words(selector: t.Mapping[str, str]) -> str:

@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Callable[[Any], dict[str, Any]], str, str]] = {
         "there is no way to a Kubernetes API server",
     ),
     "no such context": (lambda _shop: {"context": "moon"}, "missing", "there is no way to a Kubernetes API server"),
-    "a kubeconfig that is none": (lambda _shop: {"kubeconfig": {"a": 1}}, "missing", "there is no way"),
+    "a kubeconfig that is none": (lambda _shop: {"kubeconfig": __file__}, "missing", "there is no way"),
     "no URL": (lambda _shop: {"host": "cluster", "api_key": "x", "kubeconfig": None}, "invalid", "host is 'cluster'"),
     "nobody listens": (closed_port, "unreachable", "nobody answers at https://127.0.0.1:"),
     "another authority": (other_authority, "unreachable", "cannot be trusted"),

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from demo.rig import wait_until
-from plugins.module_utils._errors import ConflictError
+from plugins.module_utils._errors import ConflictError, DriftError
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
+from plugins.module_utils._traffic.switch import Order, switch
 from tests.cluster.api import location
 from tests.cluster.manifests import deployment, service
 from tests.integration.balancer import BLUE, COLOURS, GREEN
@@ -115,6 +117,25 @@ def test_a_preview_that_shows_the_live_colour_is_drift_and_can_be_mended(shop: A
     assert "shop and its preview shop-preview both select blue" in told["msg"]
     assert shop.module("traffic", to="blue", on_drift="mend")["changed"]
     assert shop.selected() == ("blue", "green")
+
+
+def test_somebody_who_changes_the_preview_meanwhile_sends_the_traffic_back(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = shop.router()
+    select = router._preview.select
+
+    def too_late(colour: str) -> None:
+        shop.cluster.admin.patch(location(shop.preview), {"spec": {"selector": {"tier": "front"}}})
+        monkeypatch.undo()
+        select(colour)
+
+    monkeypatch.setattr(router._preview, "select", too_late)
+    with pytest.raises(DriftError) as caught:
+        switch([Route("shop", router)], Order(GREEN))
+    assert "Service shop-preview now selects app=shop,tier=front,version=green" in caught.value.found
+    assert shop.selected() == ("blue", "green")
+    shop.cluster.admin.patch(location(shop.preview), {"spec": {"selector": {"tier": None}}})
 
 
 def test_several_services_move_together_or_not_at_all(shop: Any) -> None:
