@@ -106,7 +106,7 @@ def _configuration(given: t.Mapping[str, t.Any]) -> t.Any:
         return known
     try:
         _load(library.config, known, given["kubeconfig"], given["context"])
-    except Exception as error:  # noqa: BLE001 -- whatever the library trips over in a file that somebody wrote
+    except Exception as error:
         told = error if isinstance(error, library.config.ConfigException) else type(error).__name__  # no line of it
         raise MissingError(
             f"there is no way to a Kubernetes API server: {told}",

@@ -1,0 +1,104 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("kubernetes")
+
+from plugins.module_utils._errors import DeniedError, InvalidError, MissingError
+from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC, ENVIRONMENT, find_server
+
+NOTHING = dict.fromkeys(CONNECTION_SPEC)
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A user without a kubeconfig, on a host that is no pod."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", *ENVIRONMENT.values()):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> str:
+    """Two contexts, of which b is the current one."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "b",
+                "contexts": [{"name": n, "context": {"cluster": n, "user": n}} for n in "ab"],
+                "clusters": [{"name": n, "cluster": {"server": f"https://{n}.example:6443/"}} for n in "ab"],
+                "users": [{"name": n, "user": {"token": f"token-of-{n}"}} for n in "ab"],
+            }
+        )
+    )
+    return str(path)
+
+
+def found(**options: t.Any) -> tuple[str, str | None]:
+    server = find_server({**NOTHING, **options})
+    return server.url, server.headers.get("authorization")
+
+
+def test_a_kubeconfig_says_where_and_who(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(kubeconfig=kubeconfig) == ("https://b.example:6443", "Bearer token-of-b")
+    assert found(kubeconfig=kubeconfig, context="a") == ("https://a.example:6443", "Bearer token-of-a")
+    monkeypatch.setenv("KUBECONFIG", kubeconfig)
+    # the library has read $KUBECONFIG when it was imported; what it finds then is its own affair
+    monkeypatch.setenv("K8S_AUTH_KUBECONFIG", kubeconfig)
+    monkeypatch.setenv("K8S_AUTH_CONTEXT", "a")
+    assert found() == ("https://a.example:6443", "Bearer token-of-a")
+    assert found(context="b") == ("https://b.example:6443", "Bearer token-of-b")
+
+
+def test_options_count_more_than_the_kubeconfig(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = {"host": "https://other:1", "api_key": "mine"}
+    assert found(kubeconfig=kubeconfig, **mine) == ("https://other:1", "Bearer mine")
+    assert found(kubeconfig=kubeconfig, api_key="mine") == ("https://b.example:6443", "Bearer mine")
+    assert found(**mine) == ("https://other:1", "Bearer mine")
+    monkeypatch.setenv("K8S_AUTH_HOST", "https://third:1")
+    monkeypatch.setenv("K8S_AUTH_API_KEY", "third")
+    assert found() == ("https://third:1", "Bearer third")
+
+
+@pytest.mark.parametrize(("given", "validates"), [(None, True), ("no", False), ("False", False), ("true", True)])
+def test_certificates_are_validated_unless_somebody_says_no(
+    given: str | None, validates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = {**NOTHING, "host": "https://other:1", "api_key": "mine"}
+    if given:
+        monkeypatch.setenv("K8S_AUTH_VERIFY_SSL", given)
+    assert find_server(mine).validate_certs is validates
+    assert find_server({**mine, "validate_certs": False}).validate_certs is False
+
+
+def test_files_that_are_named_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("")
+    mine = {**NOTHING, "host": "https://other:1", "api_key": "mine", "ca_cert": str(tmp_path / "ca.crt")}
+    assert find_server(mine).ca_cert == str(tmp_path / "ca.crt")
+    with pytest.raises(DeniedError):
+        find_server({**mine, "client_cert": str(tmp_path / "nowhere.crt")})
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({}, MissingError, "there is no way to a Kubernetes API server"),
+        ({"context": "moon"}, MissingError, "there is no way to a Kubernetes API server"),
+        ({"host": "cluster", "api_key": "x"}, InvalidError, "host is 'cluster'"),
+    ],
+)
+def test_where_nothing_leads_to_a_server_it_is_said(
+    options: dict[str, t.Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        found(**options)
