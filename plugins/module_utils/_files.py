@@ -5,19 +5,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import tempfile
+import time
+
+LEFT_BEHIND = 3600.0
+"""Seconds after which a temporary file is that of a process which was killed."""
 
 
 def replace_file(path: str, content: bytes, mode: int = 0o644) -> None:
     """A reader sees the old file or the new one, also after a power cut.
 
     Mode and owner of a file that is there are kept; ``mode`` is for a new one. Raises ``OSError``, and then
-    the old file is untouched.
+    the old file is untouched. What a process that was killed has left of an earlier try is removed.
     """
-    directory = os.path.dirname(path)
+    directory, name = os.path.split(path)
     there = _status(path)
-    handle, temporary = tempfile.mkstemp(prefix=".bluegreen-", dir=directory)
+    beginning = f".bluegreen-{name}-"
+    _sweep(directory, beginning)
+    handle, temporary = tempfile.mkstemp(prefix=beginning, dir=directory)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -31,6 +39,13 @@ def replace_file(path: str, content: bytes, mode: int = 0o644) -> None:
         os.unlink(temporary)
         raise
     _sync(directory)
+
+
+def _sweep(directory: str, beginning: str) -> None:
+    for left in glob.glob(glob.escape(os.path.join(directory, beginning)) + "*"):
+        with contextlib.suppress(OSError):  # one that cannot be removed does no harm
+            if time.time() - os.stat(left).st_mtime > LEFT_BEHIND:
+                os.unlink(left)
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -150,26 +150,39 @@ class Example:
         record: dict[str, Any] = json.loads(found["data"]["record.json"])
         return record
 
-    def play(
-        self, playbook: str, *more: str, user: str = "admin", **variables: Any
-    ) -> subprocess.CompletedProcess[str]:
-        where = {"my_app_namespace": self.namespace, "my_app_url": self.front, "my_app_preview_url": self.preview}
+    def command(self, playbook: str, *more: str, **variables: Any) -> list[str]:
         told = {
             **QUICK,
-            **where,
+            "my_app_namespace": self.namespace,
+            "my_app_url": self.front,
+            "my_app_preview_url": self.preview,
             "bluegreen_state_dir": str(self.directory / "state"),
             "bluegreen_report_dir": str(self.directory / "reports"),
             "bluegreen_report_name": "report",
             **variables,
         }
         words = ["-i", str(EXAMPLE / "inventory.yml"), f"bluegreen.deploy.{playbook}", "-e", json.dumps(told), *more]
+        return [str(Path(sys.executable).with_name("ansible-playbook")), *words]
+
+    def play(
+        self, playbook: str, *more: str, user: str = "admin", **variables: Any
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(Path(sys.executable).with_name("ansible-playbook")), *words],
+            self.command(playbook, *more, **variables),
             env=environment(K8S_AUTH_KUBECONFIG=str(self.cluster.user_kubeconfig(user))),
             capture_output=True,
             text=True,
             check=False,
             timeout=300,
+        )
+
+    def start(self, playbook: str, **variables: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(playbook, **variables),
+            env=environment(K8S_AUTH_KUBECONFIG=str(self.cluster.kubeconfig)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def passed(self) -> dict[str, bool | None]:
