@@ -23,7 +23,7 @@ options:
         description: The kind of route.
         type: str
         required: true
-        choices: [haproxy, kubernetes]
+        choices: [gateway_api, haproxy, istio, kubernetes]
       haproxy:
         description:
           - A HAProxy, over its runtime API, on the host that the module runs on.
@@ -112,6 +112,120 @@ options:
           selector_values:
             description: The value of that label for each colour. By default, the name of the colour.
             type: dict
+          kubeconfig:
+            description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
+            type: path
+          context:
+            description: The context in it. E(K8S_AUTH_CONTEXT).
+            type: str
+          host:
+            description: The URL of the API server. E(K8S_AUTH_HOST).
+            type: str
+          api_key:
+            description: A bearer token. E(K8S_AUTH_API_KEY).
+            type: str
+          ca_cert:
+            description: The file of the authority that signed the server's certificate. E(K8S_AUTH_SSL_CA_CERT).
+            type: path
+          client_cert:
+            description: The file of a client certificate. E(K8S_AUTH_CERT_FILE).
+            type: path
+          client_key:
+            description: The file of its key. E(K8S_AUTH_KEY_FILE).
+            type: path
+          validate_certs:
+            description: Whether the server's certificate must be valid. E(K8S_AUTH_VERIFY_SSL).
+            type: bool
+          proxy:
+            description: The URL of an HTTP proxy. E(K8S_AUTH_PROXY).
+            type: str
+          timeout:
+            description: Seconds for one question to the server, with its repetitions.
+            type: float
+            default: 10.0
+      gateway_api:
+        description:
+          - The weights of two backends in one rule of an HTTPRoute of the Gateway API. Other rules stay as they are.
+          - The cluster is found as for O(routes[].kubernetes).
+        type: dict
+        suboptions:
+          http_route:
+            description: The HTTPRoute.
+            type: str
+            required: true
+          backends:
+            description: The Service of each colour.
+            type: dict
+            required: true
+          rule:
+            description: The number of the rule, from 0. By default, the one that has both backends.
+            type: int
+          api_version:
+            description: The version of the API C(gateway.networking.k8s.io) to speak.
+            type: str
+            default: v1
+          namespace:
+            description: Where it is.
+            type: str
+            default: default
+          kubeconfig:
+            description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
+            type: path
+          context:
+            description: The context in it. E(K8S_AUTH_CONTEXT).
+            type: str
+          host:
+            description: The URL of the API server. E(K8S_AUTH_HOST).
+            type: str
+          api_key:
+            description: A bearer token. E(K8S_AUTH_API_KEY).
+            type: str
+          ca_cert:
+            description: The file of the authority that signed the server's certificate. E(K8S_AUTH_SSL_CA_CERT).
+            type: path
+          client_cert:
+            description: The file of a client certificate. E(K8S_AUTH_CERT_FILE).
+            type: path
+          client_key:
+            description: The file of its key. E(K8S_AUTH_KEY_FILE).
+            type: path
+          validate_certs:
+            description: Whether the server's certificate must be valid. E(K8S_AUTH_VERIFY_SSL).
+            type: bool
+          proxy:
+            description: The URL of an HTTP proxy. E(K8S_AUTH_PROXY).
+            type: str
+          timeout:
+            description: Seconds for one question to the server, with its repetitions.
+            type: float
+            default: 10.0
+      istio:
+        description:
+          - The weights of two destinations in one HTTP route of an Istio VirtualService. Others stay as they are.
+          - The cluster is found as for O(routes[].kubernetes).
+        type: dict
+        suboptions:
+          virtual_service:
+            description: The VirtualService.
+            type: str
+            required: true
+          http_route:
+            description: The name of the HTTP route. By default, the one that has both destinations.
+            type: str
+          subsets:
+            description: The subset of each colour. By default, the name of the colour.
+            type: dict
+          hosts:
+            description: The host of each colour, where the colours are no subsets of one host.
+            type: dict
+          api_version:
+            description: The version of the API C(networking.istio.io) to speak.
+            type: str
+            default: v1beta1
+          namespace:
+            description: Where it is.
+            type: str
+            default: default
           kubeconfig:
             description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
             type: path

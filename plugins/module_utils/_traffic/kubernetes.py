@@ -8,8 +8,6 @@ Source: kubernetes.io/docs/concepts/services-networking/service; JSON Patch with
 
 from __future__ import annotations
 
-import json
-import shlex
 import typing as t
 
 from .._errors import (
@@ -22,6 +20,7 @@ from .._errors import (
 )
 from .._kubernetes.client import Client, Json, LostAnswerError, RefusedContentError, connect
 from .._kubernetes.connection import CONNECTION_SPEC
+from .._kubernetes.kubectl import patch_command
 from .._kubernetes.pods import endpoints, is_leaving, is_ready, name_of, phase, trouble, unmatched_port
 from .._kubernetes.slices import Slices
 from .router import Activity, Capabilities, Provider, Router
@@ -183,7 +182,11 @@ class KubernetesService(Router):
         return False
 
     def by_hand(self, wanted: Split) -> str:
-        return " && ".join(self._kubectl(service, colour) for service, colour in self._places(_whole(wanted)))
+        patches = {
+            service.name: {"spec": {"selector": {self._key: self._values[colour]}}}
+            for service, colour in self._places(_whole(wanted))
+        }
+        return " && ".join(patch_command(self._options, "service", name, patch) for name, patch in patches.items())
 
     def shown(self, split: Split) -> dict[str, t.Any]:
         return {
@@ -227,13 +230,6 @@ class KubernetesService(Router):
         if is_ready(pod):
             return None
         return trouble(pod) or f"it is not ready ({phase(pod) or 'no phase'})"
-
-    def _kubectl(self, service: Selected, colour: str) -> str:
-        kubeconfig, context = self._options["kubeconfig"], self._options["context"]
-        where = [*(["--kubeconfig", kubeconfig] if kubeconfig else []), *(["--context", context] if context else [])]
-        patch = json.dumps({"spec": {"selector": {self._key: self._values[colour]}}})
-        namespace = self._options["namespace"]
-        return shlex.join(["kubectl", *where, "-n", namespace, "patch", "service", service.name, "-p", patch])
 
 
 def _whole(split: Split) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import InvalidError
+from .gateway_api import PROVIDER as GATEWAY_API
 from .haproxy import PROVIDER as HAPROXY
+from .istio import PROVIDER as ISTIO
 from .kubernetes import PROVIDER as KUBERNETES
 from .route import Route
 from .router import Provider
 from .split import colour_pair
 
-PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (HAPROXY, KUBERNETES)}
+PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (GATEWAY_API, HAPROXY, ISTIO, KUBERNETES)}
 
 ROUTES_SPEC: dict[str, t.Any] = {
     "routes": {

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/main.yml"))
 STAGES = [role for role in ROLES if role.name in {"pre_deploy", "switch", "post_deploy", "rollback"}]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
-PROVIDERS = {"haproxy", "kubernetes"}
+PROVIDERS = {"gateway_api", "haproxy", "istio", "kubernetes"}
 
 
 def load(path: Path):

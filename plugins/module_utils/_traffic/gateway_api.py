@@ -1,0 +1,129 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gateway_api provider: weights of backendRefs in an HTTPRoute. Private to this collection.
+
+Source: gateway-api.sigs.k8s.io/guides/traffic-splitting and /reference/spec (HTTPBackendRef: a weight is 1 by default).
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._errors import InvalidError, MissingError
+from .._kubernetes.client import Json, connect
+from .._kubernetes.connection import CONNECTION_SPEC
+from .._kubernetes.kubectl import patch_command
+from .._kubernetes.pods import endpoints
+from .._kubernetes.slices import Slices
+from .._kubernetes.weights import Layout, Place, Weights
+from .router import Activity, Capabilities, Provider, Router
+from .split import Split
+
+GROUP = "gateway.networking.k8s.io"
+
+
+class GatewayApi(Router):
+    """One rule of an HTTPRoute, whose two backends are the colours' Services."""
+
+    capabilities = Capabilities(finest_step=1, sticky=False, counts_connections=False, survives_reload=True)
+
+    def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:
+        backends = options["backends"]
+        unnamed = [colour for colour in colours if not isinstance(backends.get(colour), str)]
+        if unnamed or len(set(backends.values())) != len(colours):
+            raise InvalidError(f"backends is {backends}", f"a Service for {' and '.join(colours)}")
+        self._colours, self._options = colours, options
+        self._client = connect(options)
+        namespace, self._name = options["namespace"], options["http_route"]
+        self._colour_of = {service: colour for colour, service in backends.items()}
+        self._weights = Weights(
+            self._client,
+            f"/apis/{GROUP}/{options['api_version']}/namespaces/{namespace}/httproutes/{self._name}",
+            f"HTTPRoute {self._name}",
+            colours,
+            Layout(
+                self._locate,
+                lambda each: self._colour_of.get(each["name"]),
+                lambda each: int(each.get("weight", 1)),
+            ),
+        )
+        self._slices = {colour: Slices(self._client, namespace, backends[colour]) for colour in colours}
+
+    def read(self) -> Split:
+        return self._weights.read()
+
+    def drift(self) -> tuple[str, ...]:
+        return ()
+
+    def check(self, wanted: Split) -> None:
+        self._weights.read()
+
+    def rehearse(self, wanted: Split) -> None:
+        self._weights.put(wanted, self._weights.split(), dry_run=True)
+
+    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+        self._weights.put(wanted, expected)
+
+    def verify(self, wanted: Split) -> bool | None:
+        """Every gateway that the route is attached to says that it has seen this generation. None: none says it."""
+        if self._weights.read() != wanted:
+            return False
+        route = self._weights.known
+        seen = [
+            condition["observedGeneration"]
+            for parent in route.get("status", {}).get("parents") or ()
+            for condition in parent.get("conditions") or ()
+            if "observedGeneration" in condition
+        ]
+        return min(seen) >= route["metadata"]["generation"] if seen else None
+
+    def by_hand(self, wanted: Split) -> str:
+        return patch_command(self._options, "httproute", self._name, self._weights.operations(wanted))
+
+    def shown(self, split: Split) -> dict[str, t.Any]:
+        return {self._name: self._weights.shown(split)}
+
+    def observe(self) -> dict[str, Activity] | None:
+        found = {colour: endpoints(slices.look()) for colour, slices in self._slices.items()}
+        return {colour: Activity(len(pods), sum(pods.values())) for colour, pods in found.items()}
+
+    def long_lived(self) -> dict[str, int] | None:
+        return None
+
+    def _locate(self, route: Json) -> Place:
+        """The backends of the rule that was named, or of the one that has both colours."""
+        rules = route["spec"].get("rules") or []
+        both = [
+            number
+            for number, rule in enumerate(rules)
+            if {*self._colour_of} <= {each["name"] for each in rule.get("backendRefs") or ()}
+        ]
+        number = self._options["rule"]
+        if number is None:
+            if len(both) != 1:
+                raise MissingError(
+                    f"HTTPRoute {self._name} has {len(both)} rules with both {' and '.join(self._colour_of)}",
+                    "one, or rule to name it by its number, from 0",
+                )
+            number = both[0]
+        if not 0 <= number < len(rules):
+            raise MissingError(f"HTTPRoute {self._name} has {len(rules)} rules", f"a rule {number}, counted from 0")
+        return f"/spec/rules/{number}/backendRefs", rules[number].get("backendRefs") or []
+
+
+PROVIDER = Provider(
+    name="gateway_api",
+    spec={
+        "type": "dict",
+        "options": {
+            **CONNECTION_SPEC,
+            "namespace": {"type": "str", "default": "default"},
+            "http_route": {"type": "str", "required": True},
+            "rule": {"type": "int"},
+            "backends": {"type": "dict", "required": True},
+            "api_version": {"type": "str", "default": "v1"},
+        },
+    },
+    build=GatewayApi,
+)

@@ -1,0 +1,117 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The istio provider: weights of destinations in a VirtualService. Private to this collection.
+
+Source: istio.io/latest/docs/reference/config/networking/virtual-service (HTTPRoute, HTTPRouteDestination).
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._errors import InvalidError, MissingError
+from .._kubernetes.client import Json, connect
+from .._kubernetes.connection import CONNECTION_SPEC
+from .._kubernetes.kubectl import patch_command
+from .._kubernetes.weights import Layout, Place, Weights
+from .router import Activity, Capabilities, Provider, Router
+from .split import Split
+
+GROUP = "networking.istio.io"
+
+
+class Istio(Router):
+    """One HTTP route of a VirtualService, whose two destinations are the colours: two subsets, or two hosts."""
+
+    capabilities = Capabilities(finest_step=100, sticky=False, counts_connections=False, survives_reload=True)
+
+    def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:
+        subsets, hosts = options["subsets"], options["hosts"]
+        if subsets and hosts:
+            raise InvalidError("both subsets and hosts are set", "one of them")
+        names = hosts or subsets or {colour: colour for colour in colours}
+        unnamed = [colour for colour in colours if not isinstance(names.get(colour), str)]
+        if unnamed or len(set(names.values())) != len(colours):
+            what = "hosts" if hosts else "subsets"
+            raise InvalidError(f"{what} is {names}", f"one of its own for {' and '.join(colours)}")
+        self._options, self._name = options, options["virtual_service"]
+        part = "host" if hosts else "subset"
+        self._colour_of = {name: colour for colour, name in names.items()}
+        self._weights = Weights(
+            connect(options),
+            f"/apis/{GROUP}/{options['api_version']}/namespaces/{options['namespace']}/virtualservices/{self._name}",
+            f"VirtualService {self._name}",
+            colours,
+            Layout(
+                self._locate,
+                lambda each: self._colour_of.get(each["destination"].get(part, "")),
+                lambda each: int(each.get("weight", 0)),
+            ),
+        )
+        self._part = part
+
+    def read(self) -> Split:
+        return self._weights.read()
+
+    def drift(self) -> tuple[str, ...]:
+        return ()
+
+    def check(self, wanted: Split) -> None:
+        self._weights.read()
+
+    def rehearse(self, wanted: Split) -> None:
+        self._weights.put(wanted, self._weights.split(), dry_run=True)
+
+    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+        self._weights.put(wanted, expected)
+
+    def verify(self, wanted: Split) -> bool | None:
+        """The object may say otherwise; whether every proxy has it already, it cannot say."""
+        return None if self._weights.read() == wanted else False
+
+    def by_hand(self, wanted: Split) -> str:
+        return patch_command(self._options, "virtualservice", self._name, self._weights.operations(wanted))
+
+    def shown(self, split: Split) -> dict[str, t.Any]:
+        return {self._name: self._weights.shown(split)}
+
+    def observe(self) -> dict[str, Activity] | None:
+        return None
+
+    def long_lived(self) -> dict[str, int] | None:
+        return None
+
+    def _locate(self, service: Json) -> Place:
+        """The route that was named, or the one that has both colours."""
+        routes = service["spec"].get("http") or []
+        wanted = self._options["http_route"]
+        fits = (lambda route: route.get("name") == wanted) if wanted else self._has_both
+        found = [number for number, route in enumerate(routes) if fits(route)]
+        if len(found) != 1:
+            what = f"named {wanted}" if wanted else f"to both {' and '.join(self._colour_of)}"
+            raise MissingError(
+                f"VirtualService {self._name} has {len(found)} HTTP routes {what}", "one", "Name it in http_route"
+            )
+        return f"/spec/http/{found[0]}/route", routes[found[0]].get("route") or []
+
+    def _has_both(self, route: Json) -> bool:
+        return {*self._colour_of} <= {each["destination"].get(self._part) for each in route.get("route") or ()}
+
+
+PROVIDER = Provider(
+    name="istio",
+    spec={
+        "type": "dict",
+        "options": {
+            **CONNECTION_SPEC,
+            "namespace": {"type": "str", "default": "default"},
+            "virtual_service": {"type": "str", "required": True},
+            "http_route": {"type": "str"},
+            "subsets": {"type": "dict"},
+            "hosts": {"type": "dict"},
+            "api_version": {"type": "str", "default": "v1beta1"},
+        },
+    },
+    build=Istio,
+)

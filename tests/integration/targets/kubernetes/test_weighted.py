@@ -1,0 +1,228 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTPRoutes and VirtualServices keep what the engine takes for granted, and all that is not ours in them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from plugins.module_utils._errors import ConflictError
+from plugins.module_utils._traffic.registry import PROVIDERS
+from plugins.module_utils._traffic.router import Router
+from tests.cluster.api import JSON_PATCH, Object, location
+from tests.cluster.cluster import Handle
+from tests.cluster.manifests import deployment, service
+from tests.integration.balancer import BLUE, COLOURS, GREEN, green
+from tests.integration.targets.contract.test_contract import *  # noqa: F403 -- the tests
+from tests.integration.targets.contract.test_contract import SHARED_SPLITS, Case
+from tests.unit.plugins.modules.process import run_module
+
+HEADER = {"name": "x-canary", "value": "yes"}
+ROUNDS = 30
+
+
+def http_route(namespace: str) -> Object:
+    """The first rule is for test traffic, by a header; the second one is the one to switch."""
+    backends = [{"name": "shop-blue", "port": 80, "weight": 100}, {"name": "shop-green", "port": 80, "weight": 0}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"namespace": namespace, "name": "shop"},
+        "spec": {
+            "parentRefs": [{"name": "front"}],
+            "rules": [
+                {"matches": [{"headers": [HEADER]}], "backendRefs": [{"name": "shop-green", "port": 80}]},
+                {"filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "shop"}}], "backendRefs": backends},
+            ],
+        },
+    }
+
+
+def virtual_service(namespace: str) -> Object:
+    to = {colour: {"host": "shop", "subset": colour} for colour in COLOURS}
+    return {
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "VirtualService",
+        "metadata": {"namespace": namespace, "name": "shop"},
+        "spec": {
+            "hosts": ["shop"],
+            "http": [
+                {
+                    "name": "test traffic",
+                    "match": [{"headers": {"x-canary": {"exact": "yes"}}}],
+                    "route": [{"destination": to["green"]}],
+                },
+                {
+                    "name": "main",
+                    "timeout": "2s",
+                    "route": [{"destination": to["blue"], "weight": 100}, {"destination": to["green"], "weight": 0}],
+                },
+            ],
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A provider, an object of its, and what the options of its route are besides the cluster."""
+
+    provider: str
+    manifest: Any
+    options: dict[str, Any]
+    main: str
+    """Where in the spec the list of rules is, of which the second one is switched."""
+
+
+KINDS = {
+    "gateway_api": Kind(
+        "gateway_api",
+        http_route,
+        {"http_route": "shop", "backends": {"blue": "shop-blue", "green": "shop-green"}},
+        "rules",
+    ),
+    "istio": Kind("istio", virtual_service, {"virtual_service": "shop"}, "http"),
+}
+
+
+class Routed:
+    """An object in the cluster that gives everything to blue, and the way to it."""
+
+    def __init__(self, cluster: Handle, namespace: str, kind: Kind) -> None:
+        self.cluster, self.namespace, self.kind = cluster, namespace, kind
+        self.manifest = kind.manifest(namespace)
+        cluster.apply(self.manifest)
+        self.fresh = self.spec()
+
+    def spec(self) -> Any:
+        return self.cluster.get(self.manifest)["spec"]
+
+    def others(self) -> Any:
+        """All but the list of destinations that is ours."""
+        spec = copy.deepcopy(self.spec())
+        for name in ("backendRefs", "route"):
+            spec[self.kind.main][1].pop(name, None)
+        return spec
+
+    def options(self, **more: Any) -> dict[str, Any]:
+        where = {"namespace": self.namespace, "kubeconfig": str(self.cluster.kubeconfig)}
+        return {**where, **self.kind.options, **more}
+
+    def router(self) -> Router:
+        provider = PROVIDERS[self.kind.provider]
+        defaults = {name: option.get("default") for name, option in provider.spec["options"].items()}
+        return provider.build(COLOURS, {**defaults, **self.options()})
+
+    def module(self, name: str, more: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        route = {
+            "name": "shop",
+            "provider": self.kind.provider,
+            self.kind.provider: self.options(**(more or {})),
+        }
+        return run_module(name, routes=[route], **options)
+
+
+@pytest.fixture(scope="module")
+def served(cluster: Handle) -> Iterator[str]:
+    """A namespace with two ready pods of each colour behind Services of their own."""
+    cluster.install_crds()
+    with cluster.namespace() as namespace:
+        for colour in COLOURS:
+            cluster.apply(deployment(namespace, colour, replicas=2), service(namespace, colour, f"shop-{colour}"))
+        yield namespace
+
+
+@pytest.fixture(params=KINDS)
+def routed(request: pytest.FixtureRequest, cluster: Handle, served: str) -> Iterator[Routed]:
+    made = Routed(cluster, served, KINDS[request.param])
+    yield made
+    cluster.admin.delete(location(made.manifest))
+
+
+@pytest.fixture
+def case(routed: Routed) -> Case:
+    router = routed.router()
+    fine = (green(0.01), green(33.33)) if router.capabilities.finest_step == 1 else ()
+    return Case(router, routed.spec, (*SHARED_SPLITS, *fine), () if fine else (green(0.5),))
+
+
+def test_only_the_weights_change(routed: Routed) -> None:
+    before = routed.others()
+    for share in (10, 50, 100):
+        planned = routed.module("traffic", split={"green": share}, _ansible_check_mode=True, _ansible_diff=True)
+        done = routed.module("traffic", split={"green": share}, _ansible_diff=True)
+        assert planned["diff"] == done["diff"]
+        assert done["diff"]["after"]["shop"] == {"shop": {"blue": 100 - share, "green": share}}
+        assert routed.others() == before
+    assert routed.router().read() == GREEN
+
+
+def test_nobody_elses_change_is_overwritten(routed: Routed) -> None:
+    for number in range(ROUNDS):
+        router = routed.router()
+        expected = router.read()
+        theirs = routed.spec()
+        name = "backendRefs" if routed.kind.provider == "gateway_api" else "route"
+        theirs[routed.kind.main][1][name][0]["weight"] = 60 + number
+        routed.cluster.admin.patch(location(routed.manifest), {"spec": theirs})
+        there = routed.spec()
+        with pytest.raises(ConflictError):
+            router.apply(GREEN, expected)
+        assert routed.spec() == there
+
+
+def broken(routed: Routed) -> dict[str, tuple[Any, str, str]]:
+    """By what is wrong: the spec, the code and what is said."""
+    gateway = routed.kind.provider == "gateway_api"
+    name, whole = ("backendRefs" if gateway else "route"), routed.spec()
+    third = {"name": "other", "port": 80, "weight": 5} if gateway else {"destination": {"host": "other"}, "weight": 5}
+
+    def having(change: Any) -> Any:
+        spec = copy.deepcopy(whole)
+        change(spec[routed.kind.main], spec[routed.kind.main][1][name])
+        return spec
+
+    return {
+        "a third": (having(lambda _rules, main: main.append(third)), "unsupported", "gives a share to"),
+        "only one": (having(lambda _rules, main: main.pop(1)), "missing", " has 0 "),
+        "two rules": (having(lambda rules, _main: rules.append({**rules[1]})), "missing", " has 2 "),
+        "no weight": (having(lambda _rules, main: [each.update(weight=0) for each in main]), "not_ready", "are 0"),
+    }
+
+
+def test_what_it_cannot_be_is_refused(routed: Routed) -> None:
+    for what, (spec, code, said) in broken(routed).items():
+        routed.cluster.admin.patch(location(routed.manifest), {"spec": spec})
+        there = routed.spec()
+        told = routed.module("traffic", to="green")
+        assert (told["failure"]["code"], said in told["msg"]) == (code, True), (what, told["msg"])
+        assert routed.spec() == there
+    routed.cluster.admin.patch(location(routed.manifest), {"spec": routed.fresh})
+    assert routed.router().read() == BLUE
+
+
+def test_one_that_is_not_there_is_missing(routed: Routed) -> None:
+    name = "http_route" if routed.kind.provider == "gateway_api" else "virtual_service"
+    told = routed.module("traffic", {name: "nobody"}, to="green")
+    assert (told["failure"]["code"], 'nobody" not found' in told["msg"]) == ("missing", True), told["msg"]
+    told = routed.module("traffic", {"api_version": "v9"}, to="green")
+    assert told["failure"]["code"] == "missing", told["msg"]
+
+
+def test_the_command_by_hand_is_a_json_patch_of_the_weights(routed: Routed) -> None:
+    router = routed.router()
+    router.read()
+    *_words, patch = shlex.split(router.by_hand(GREEN))
+    assert [(one["op"], one["path"].rpartition("/")[2], one["value"]) for one in json.loads(patch)] == [
+        ("add", "weight", 0),
+        ("add", "weight", 100),
+    ]
+    routed.cluster.admin.patch(location(routed.manifest), json.loads(patch), JSON_PATCH)
+    assert router.read() == GREEN
