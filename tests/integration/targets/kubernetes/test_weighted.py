@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import ConflictError
+from plugins.module_utils._kubernetes.client import connect
+from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
+from plugins.module_utils._kubernetes.pods import endpoints
+from plugins.module_utils._kubernetes.slices import Slices
 from plugins.module_utils._traffic.registry import PROVIDERS
 from plugins.module_utils._traffic.router import Router
 from tests.cluster.api import JSON_PATCH, Object, location
@@ -133,9 +137,13 @@ class Routed:
 def served(cluster: Handle) -> Iterator[str]:
     """A namespace with two ready pods of each colour behind Services of their own."""
     cluster.install_crds()
+    client = connect({**dict.fromkeys(CONNECTION_SPEC), "kubeconfig": str(cluster.kubeconfig), "timeout": 10.0})
     with cluster.namespace() as namespace:
         for colour in COLOURS:
             cluster.apply(deployment(namespace, colour, replicas=2), service(namespace, colour, f"shop-{colour}"))
+        for colour in COLOURS:
+            slices = Slices(client, namespace, f"shop-{colour}")
+            assert slices.until(lambda found: sum(endpoints(found).values()) == 2, 60)
         yield namespace
 
 
