@@ -16,6 +16,7 @@ from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
 from plugins.module_utils._kubernetes.deployments import Deployment, Wanted
 from tests.cluster.api import location
 from tests.cluster.manifests import deployment
+from tests.unit.plugins.modules.process import run_module
 
 
 def deploy(shop: Any, **options: Any) -> dict[str, Any]:
@@ -128,3 +129,26 @@ def test_somebody_elses_change_is_not_overwritten(shop: Any) -> None:
     with pytest.raises(ConflictError):
         mine.change(planned)
     assert has(shop, "green")[0] == 3
+
+
+def test_what_differs_between_the_colours_is_listed_and_no_secret_is_told(shop: Any) -> None:
+    def drift(**more: Any) -> dict[str, Any]:
+        cluster = {"kubeconfig": str(shop.cluster.kubeconfig), "namespace": shop.namespace}
+        return run_module("drift_info", live="shop-blue", idle="shop-green", kubernetes=cluster, **more)
+
+    assert drift() == {"changed": False, "differences": [], "unread": [], "invocation": drift()["invocation"]}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": shop.namespace, "name": "shop"}}
+    shop.cluster.apply({**secret, "stringData": {"password": "hunter2"}})
+    other = deployment(shop.namespace, "green", "demo-app:1.1", environment={"PASSWORD": "hunter2"}, replicas=1)
+    (container,) = other["spec"]["template"]["spec"]["containers"]
+    container["envFrom"] = [{"secretRef": {"name": "shop"}}, {"configMapRef": {"name": "nowhere", "optional": True}}]
+    shop.cluster.apply(other)
+    told = drift(ignore=["replicas", "*.optional"])
+    places = {each["place"]: (each["live"], each["idle"]) for each in told["differences"]}
+    assert places["containers.app.env.PASSWORD.value"] == (None, "(not shown)")
+    assert places["containers.app.envFrom.0.secretRef.name"][1].startswith("content ")
+    assert told["unread"] == ["ConfigMap nowhere"]
+    assert "hunter2" not in str(told)
+    shop.cluster.admin.patch(
+        location(other), {"spec": {"template": {"spec": {"containers": [{**container, "envFrom": []}]}}}}
+    )

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 
 pytest.importorskip("kubernetes")
 
-from plugins.modules import deployment
+from plugins.modules import deployment, drift_info
 
 from .process import as_spec, bare, documented_options
 
 
-def test_options_and_documentation_agree() -> None:
-    assert as_spec(documented_options("deployment")) == bare(deployment.ARGUMENT_SPEC)
+@pytest.mark.parametrize("module", [deployment, drift_info])
+def test_options_and_documentation_agree(module: t.Any) -> None:
+    assert as_spec(documented_options(module.__name__.rpartition(".")[2])) == bare(module.ARGUMENT_SPEC)
