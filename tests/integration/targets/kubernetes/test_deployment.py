@@ -149,6 +149,3 @@ def test_what_differs_between_the_colours_is_listed_and_no_secret_is_told(shop: 
     assert places["containers.app.envFrom.0.secretRef.name"][1].startswith("content ")
     assert told["unread"] == ["ConfigMap nowhere"]
     assert "hunter2" not in str(told)
-    shop.cluster.admin.patch(
-        location(other), {"spec": {"template": {"spec": {"containers": [{**container, "envFrom": []}]}}}}
-    )
