@@ -66,10 +66,10 @@ class Peers(Bench):
         return samples
 
 
-def installed() -> bool:
-    """Whether ansible-playbook would find the peer."""
+def installed(peer: str) -> bool:
+    """Whether ansible-playbook would find the peer's module."""
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("ansible-doc")), "--json", "--type", "module", PEER],
+        [str(Path(sys.executable).with_name("ansible-doc")), "--json", "--type", "module", peer],
         env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -77,4 +77,4 @@ def installed() -> bool:
         check=False,
         timeout=120,
     )
-    return done.returncode == 0 and PEER in json.loads(done.stdout)
+    return done.returncode == 0 and peer in json.loads(done.stdout)

@@ -27,10 +27,13 @@ from typing import Any, NoReturn
 
 from demo.rig import find_haproxy
 
+from . import services
+from .balancer import PEER
 from .bench import Bench, BrokenError, Cost, Ratio, Samples
 from .peers import Peers, installed
 from .play import TooLongError
 from .probe import Probe
+from .services import Services
 from .skew import Skew
 from .switch import Switch
 
@@ -91,7 +94,7 @@ def tell(benches: Sequence[Bench], samples: Samples, runs: int) -> None:
 
 
 def bench(runs: int, quick: bool) -> None:
-    missing = None if installed() else "missing"
+    missing = None if installed(PEER) else "missing"
     print(f"{_machine()}; load average {_load()} before", flush=True)
     with ExitStack() as stack:
         scratch = tempfile.TemporaryDirectory(prefix="bluegreen-bench-", ignore_cleanup_errors=True)
@@ -100,6 +103,7 @@ def bench(runs: int, quick: bool) -> None:
             Switch(directory, stack),
             Probe(directory, stack),
             Skew(directory, stack),
+            Services(directory, stack, absent=None if installed(services.PEER) else "missing"),
             Peers(directory, stack, 20, absent=missing),
             Peers(directory, stack, 200, absent=missing or ("skipped" if quick else None), most_runs=1),
         ]

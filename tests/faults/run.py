@@ -23,7 +23,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REQUIREMENTS = ROOT / "requirements" / "faults.txt"
-EVERYTHING = ("tests/faults", "tests/integration/targets/store", "tests/integration/targets/revert")
+EVERYTHING = (
+    "tests/faults",
+    "tests/integration/targets/store",
+    "tests/integration/targets/revert",
+    "tests/integration/targets/kubernetes/test_outage.py",
+)
 KILLS = "(boundary and hosts and not term)"
 TELLING = ("tests/faults", "-k", f"test_lost or test_jobs or {KILLS}")
 QUICK = ("tests/faults", "--dist", "loadfile")  # a fleet takes longer to set up than a test

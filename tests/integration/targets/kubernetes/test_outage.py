@@ -1,10 +1,11 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API server is killed in the middle of a release."""
+"""The API server is killed in the middle of a release. A part of `make faults`, for it takes minutes."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from demo.rig import wait_until
 from tests.cluster.cluster import Cluster, Handle
 
 from .conftest import Example
+
+pytestmark = pytest.mark.skipif(os.environ.get("BLUEGREEN_FAULTS") != "full", reason="a part of the full form")
 
 
 @pytest.fixture(scope="module")
