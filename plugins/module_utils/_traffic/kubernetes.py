@@ -26,7 +26,7 @@ from .._kubernetes.slices import Slices
 from .router import Activity, Capabilities, Provider, Router
 from .split import WHOLE, Split
 
-LOOK = 2.0
+LOOK = 5.0
 """Seconds that one look at the endpoints lasts."""
 MOST_REASONS = 5
 """Pods of which it is told why they are not ready."""
