@@ -63,5 +63,7 @@ class CallbackModule(CallbackBase):
         with Path(self._wish["log"]).open("a") as log:
             log.write(f"{event} {told}\n")
         if self._seen == self._wish.get("nth"):
-            subprocess.run(["sh", "-c", self._wish["do"].format(group=os.getpgid(0), parent=os.getppid())], check=True)
+            command = self._wish["do"].format(group=os.getpgid(0), parent=os.getppid())
+            # Ansible's own standard output may be closed by now, which not every program takes
+            subprocess.run(["sh", "-c", command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._seen += 1
