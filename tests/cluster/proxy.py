@@ -167,10 +167,10 @@ class _Half(asyncio.Protocol):
             self.other.transport.write_eof()
         return True
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         if not self.other:
             return
-        if error:
+        if exc:
             self.other.reset()
         else:
             self.other.transport.close()

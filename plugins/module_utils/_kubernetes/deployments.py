@@ -88,14 +88,17 @@ class Deployment:
         try:
             self._client.patch(self._path, operations, dry_run)
         except RefusedContentError as error:
-            found = _state(self._client.get(self._path))
-            if found == now:
-                raise
-            raise ConflictError(
-                f"Deployment {self.name} has {found.as_result()}",
-                f"{now.as_result()}, as it was read",
-                "Somebody else changes it: see who",
-            ) from error
+            self._tell_refused(error, now)
+
+    def _tell_refused(self, error: RefusedContentError, before: State) -> t.NoReturn:
+        found = _state(self._client.get(self._path))
+        if found == before:
+            raise error
+        raise ConflictError(
+            f"Deployment {self.name} has {found.as_result()}",
+            f"{before.as_result()}, as it was read",
+            "Somebody else changes it: see who",
+        ) from error
 
     def wait(self, timeout: float) -> None:
         """Until the rollout is complete. Raises ``not_ready`` at once where a pod cannot run, and ``timeout``."""

@@ -77,12 +77,15 @@ class Weights:
             if self.read() != wanted:
                 raise
         except RefusedContentError as error:
-            now = self.read()
-            if self._found()[1] == before:
-                raise
-            raise ConflictError(f"the split is {now}", f"{expected}", "Somebody else moved the traffic") from error
+            self._tell_refused(error, before, expected)
         else:
             self.known = self.known if dry_run else changed
+
+    def _tell_refused(self, error: RefusedContentError, before: list[Json], expected: Split) -> t.NoReturn:
+        now = self.read()
+        if self._found()[1] == before:
+            raise error
+        raise ConflictError(f"the split is {now}", f"{expected}", "Somebody else moved the traffic") from error
 
     def operations(self, wanted: Split) -> list[Json]:
         """The same as a JSON Patch of the weights alone, for a command by hand; contacts nobody."""

@@ -120,7 +120,7 @@ class Example:
     def __init__(self, cluster: Handle, namespace: str, directory: Path) -> None:
         self.cluster, self.namespace, self.directory = cluster, namespace, directory
         self.objects = {}
-        for manifest in yaml.safe_load_all((EXAMPLE / "my-app.yml").read_text()):
+        for manifest in yaml.safe_load((EXAMPLE / "my-app.yml").read_text())["items"]:
             manifest["metadata"]["namespace"] = namespace
             if manifest["kind"] == "Deployment":
                 (container,) = manifest["spec"]["template"]["spec"]["containers"]
@@ -133,6 +133,10 @@ class Example:
 
     def ready(self, colour: str) -> int:
         return int(self.cluster.get(self.objects["Deployment", f"my-app-{colour}"])["status"].get("readyReplicas", 0))
+
+    def pods(self, colour: str) -> list[Object]:
+        path, selector = f"/api/v1/namespaces/{self.namespace}/pods", f"app=my-app,version={colour}"
+        return list(self.cluster.admin.get(path, labelSelector=selector)["items"])
 
     def replicas(self, colour: str) -> int:
         return int(self.cluster.get(self.objects["Deployment", f"my-app-{colour}"])["spec"]["replicas"])

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.balancer import green
-from tests.integration.targets.contract.test_contract import *  # noqa: F403 -- the tests
-from tests.integration.targets.contract.test_contract import WHOLE_SPLITS, Case
+from tests.integration.contract import WHOLE_SPLITS, Case, Contract
 
 WAYS: dict[str, dict[str, Any]] = {"with preview": {}, "without": {"preview_service": None}}
 
@@ -19,3 +18,7 @@ WAYS: dict[str, dict[str, Any]] = {"with preview": {}, "without": {"preview_serv
 @pytest.fixture(params=WAYS)
 def case(request: pytest.FixtureRequest, shop: Any) -> Case:
     return Case(shop.router(**WAYS[request.param]), shop.specs, WHOLE_SPLITS, (green(10), green(50), green(0.5)))
+
+
+class TestService(Contract):
+    """With and without a preview."""

@@ -25,8 +25,7 @@ from tests.cluster.api import JSON_PATCH, Object, location
 from tests.cluster.cluster import Handle
 from tests.cluster.manifests import deployment, service
 from tests.integration.balancer import BLUE, COLOURS, GREEN, green
-from tests.integration.targets.contract.test_contract import *  # noqa: F403 -- the tests
-from tests.integration.targets.contract.test_contract import SHARED_SPLITS, Case
+from tests.integration.contract import SHARED_SPLITS, Case, Contract
 from tests.unit.plugins.modules.process import run_module
 
 HEADER = {"name": "x-canary", "value": "yes"}
@@ -159,6 +158,10 @@ def case(routed: Routed) -> Case:
     router = routed.router()
     fine = (green(0.01), green(33.33)) if router.capabilities.finest_step == 1 else ()
     return Case(router, routed.spec, (*SHARED_SPLITS, *fine), () if fine else (green(0.5),))
+
+
+class TestWeights(Contract):
+    """Of both kinds of object."""
 
 
 def test_only_the_weights_change(routed: Routed) -> None:

@@ -12,11 +12,11 @@ from plugins.module_utils._kubernetes.pods import endpoints, is_leaving, is_read
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 
 
-def pod(status: t.Any = READY, ports: t.Any = None, **metadata: t.Any) -> dict[str, t.Any]:
+def pod(status: t.Any = ..., ports: t.Any = None, **metadata: t.Any) -> dict[str, t.Any]:
     return {
         "metadata": {"name": "p", **metadata},
         "spec": {"containers": [{"name": "app", "ports": ports}, {"name": "sidecar"}]},
-        **({} if status is None else {"status": status}),
+        **({} if status is None else {"status": READY if status is ... else status}),
     }
 
 
