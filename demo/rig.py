@@ -120,12 +120,15 @@ class Instance:
 
 
 def end(pid_file: Path, seconds: float) -> None:
-    """End the process that wrote the file: politely, then for good."""
+    """End the process that wrote the file, whose command line names it: politely, then for good.
+
+    A number that was left behind may be that of somebody else's process by now.
+    """
     try:
         pid = int(pid_file.read_text().split()[0])
     except (FileNotFoundError, IndexError):
         return
-    for what in (signal.SIGTERM, signal.SIGKILL):
+    for what in (signal.SIGTERM, signal.SIGKILL) if _names(pid, pid_file) else ():
         try:
             os.kill(pid, what)
             wait_until(lambda: _gone(pid), seconds, f"process {pid} has ended")
@@ -135,6 +138,13 @@ def end(pid_file: Path, seconds: float) -> None:
             continue
         break
     pid_file.unlink(missing_ok=True)
+
+
+def _names(pid: int, pid_file: Path) -> bool:
+    try:
+        return str(pid_file).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return not Path("/proc/self").exists()  # where nobody can look, the file is believed
 
 
 def _gone(pid: int) -> bool:
