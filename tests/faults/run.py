@@ -84,7 +84,7 @@ def _run(part: Part) -> Outcome:
         return Outcome(part.core, pytest.wait() == 0, figures)
     finally:
         if pytest.poll() is None:
-            pytest.send_signal(signal.SIGINT)  # it stops what it has started, and ends
+            pytest.terminate()  # it stops what it has started, and ends; SIGINT may be ignored, as under nohup
             print(pytest.communicate()[0])
 
 
