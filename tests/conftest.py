@@ -21,5 +21,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Workers of xdist that were ended leave load balancers behind, which have gone to the background by themselves."""
     factory = getattr(config, "_tmp_path_factory", None)
     if factory and factory._basetemp and not hasattr(config, "workerinput"):
+        for number in (signal.SIGTERM, signal.SIGINT):  # who asks a second time must not keep it from ending the rest
+            signal.signal(number, signal.SIG_IGN)
         for pid_file in factory._basetemp.rglob("*.pid"):
             end(pid_file, 15)
