@@ -13,34 +13,33 @@ import typing as t
 from .._errors import InvalidError, MissingError
 from .._kubernetes.client import Json, connect
 from .._kubernetes.connection import CONNECTION_SPEC
-from .._kubernetes.kubectl import patch_command
 from .._kubernetes.pods import endpoints
 from .._kubernetes.slices import Slices
 from .._kubernetes.weights import Layout, Place, Weights
-from .router import Activity, Capabilities, Provider, Router
+from .router import Activity, Capabilities, Provider
 from .split import Split
+from .weighted import Weighted
 
 GROUP = "gateway.networking.k8s.io"
 
 
-class GatewayApi(Router):
+class GatewayApi(Weighted):
     """One rule of an HTTPRoute, whose two backends are the colours' Services."""
 
     capabilities = Capabilities(finest_step=1, sticky=False, counts_connections=False, survives_reload=True)
+    kind = "httproute"
 
     def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:
         backends = options["backends"]
         unnamed = [colour for colour in colours if not isinstance(backends.get(colour), str)]
         if unnamed or len(set(backends.values())) != len(colours):
             raise InvalidError(f"backends is {backends}", f"a Service for {' and '.join(colours)}")
-        self._colours, self._options = colours, options
-        self._client = connect(options)
-        namespace, self._name = options["namespace"], options["http_route"]
+        client, namespace, name = connect(options), options["namespace"], options["http_route"]
         self._colour_of = {service: colour for colour, service in backends.items()}
-        self._weights = Weights(
-            self._client,
-            f"/apis/{GROUP}/{options['api_version']}/namespaces/{namespace}/httproutes/{self._name}",
-            f"HTTPRoute {self._name}",
+        weights = Weights(
+            client,
+            f"/apis/{GROUP}/{options['api_version']}/namespaces/{namespace}/httproutes/{name}",
+            f"HTTPRoute {name}",
             colours,
             Layout(
                 self._locate,
@@ -48,22 +47,8 @@ class GatewayApi(Router):
                 lambda each: int(each.get("weight", 1)),
             ),
         )
-        self._slices = {colour: Slices(self._client, namespace, backends[colour]) for colour in colours}
-
-    def read(self) -> Split:
-        return self._weights.read()
-
-    def drift(self) -> tuple[str, ...]:
-        return ()
-
-    def check(self, wanted: Split) -> None:
-        self._weights.read()
-
-    def rehearse(self, wanted: Split) -> None:
-        self._weights.put(wanted, self._weights.split(), dry_run=True)
-
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
-        self._weights.put(wanted, expected)
+        super().__init__(options, name, weights)
+        self._slices = {colour: Slices(client, namespace, backends[colour]) for colour in colours}
 
     def verify(self, wanted: Split) -> bool | None:
         """Every gateway that the route is attached to says that it has seen this generation. None: none says it."""
@@ -78,18 +63,9 @@ class GatewayApi(Router):
         ]
         return min(seen) >= route["metadata"]["generation"] if seen else None
 
-    def by_hand(self, wanted: Split) -> str:
-        return patch_command(self._options, "httproute", self._name, self._weights.operations(wanted))
-
-    def shown(self, split: Split) -> dict[str, t.Any]:
-        return {self._name: self._weights.shown(split)}
-
     def observe(self) -> dict[str, Activity] | None:
         found = {colour: endpoints(slices.look()) for colour, slices in self._slices.items()}
         return {colour: Activity(len(pods), sum(pods.values())) for colour, pods in found.items()}
-
-    def long_lived(self) -> dict[str, int] | None:
-        return None
 
     def _locate(self, route: Json) -> Place:
         """The backends of the rule that was named, or of the one that has both colours."""

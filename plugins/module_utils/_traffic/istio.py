@@ -13,18 +13,19 @@ import typing as t
 from .._errors import InvalidError, MissingError
 from .._kubernetes.client import Json, connect
 from .._kubernetes.connection import CONNECTION_SPEC
-from .._kubernetes.kubectl import patch_command
 from .._kubernetes.weights import Layout, Place, Weights
-from .router import Activity, Capabilities, Provider, Router
+from .router import Activity, Capabilities, Provider
 from .split import Split
+from .weighted import Weighted
 
 GROUP = "networking.istio.io"
 
 
-class Istio(Router):
+class Istio(Weighted):
     """One HTTP route of a VirtualService, whose two destinations are the colours: two subsets, or two hosts."""
 
     capabilities = Capabilities(finest_step=100, sticky=False, counts_connections=False, survives_reload=True)
+    kind = "virtualservice"
 
     def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:
         subsets, hosts = options["subsets"], options["hosts"]
@@ -35,13 +36,13 @@ class Istio(Router):
         if unnamed or len(set(names.values())) != len(colours):
             what = "hosts" if hosts else "subsets"
             raise InvalidError(f"{what} is {names}", f"one of its own for {' and '.join(colours)}")
-        self._options, self._name = options, options["virtual_service"]
+        name = options["virtual_service"]
         part = "host" if hosts else "subset"
         self._colour_of = {name: colour for colour, name in names.items()}
-        self._weights = Weights(
+        weights = Weights(
             connect(options),
-            f"/apis/{GROUP}/{options['api_version']}/namespaces/{options['namespace']}/virtualservices/{self._name}",
-            f"VirtualService {self._name}",
+            f"/apis/{GROUP}/{options['api_version']}/namespaces/{options['namespace']}/virtualservices/{name}",
+            f"VirtualService {name}",
             colours,
             Layout(
                 self._locate,
@@ -49,37 +50,14 @@ class Istio(Router):
                 lambda each: int(each.get("weight", 0)),
             ),
         )
+        super().__init__(options, name, weights)
         self._part = part
-
-    def read(self) -> Split:
-        return self._weights.read()
-
-    def drift(self) -> tuple[str, ...]:
-        return ()
-
-    def check(self, wanted: Split) -> None:
-        self._weights.read()
-
-    def rehearse(self, wanted: Split) -> None:
-        self._weights.put(wanted, self._weights.split(), dry_run=True)
-
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
-        self._weights.put(wanted, expected)
 
     def verify(self, wanted: Split) -> bool | None:
         """The object may say otherwise; whether every proxy has it already, it cannot say."""
         return None if self._weights.read() == wanted else False
 
-    def by_hand(self, wanted: Split) -> str:
-        return patch_command(self._options, "virtualservice", self._name, self._weights.operations(wanted))
-
-    def shown(self, split: Split) -> dict[str, t.Any]:
-        return {self._name: self._weights.shown(split)}
-
     def observe(self) -> dict[str, Activity] | None:
-        return None
-
-    def long_lived(self) -> dict[str, int] | None:
         return None
 
     def _locate(self, service: Json) -> Place:
