@@ -35,7 +35,7 @@ from urllib.parse import parse_qs, urlsplit
 
 MAX_HEAD = 16 * 1024
 MAX_BODY = 16 * 1024 * 1024
-GRACE = 1.0  # seconds over which idle clients and WebSockets are sent away
+GRACE = 2.0  # seconds over which idle clients and WebSockets are sent away
 DRAIN = 10.0  # seconds requests in flight are given to finish
 PROBES = frozenset({"/health", "/version", "/metrics", "/_ctl"})  # what no user asks for
 STEERED = frozenset({"/metrics", "/_ctl"})  # what no fault touches
