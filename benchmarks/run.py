@@ -40,7 +40,7 @@ from .switch import Switch
 MOST_RUNS = 50
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WHY_ABSENT = {
-    "missing": "NOT INSTALLED, so there is nothing to compare with: install requirements/bench.txt",
+    "missing": "NOT INSTALLED, so there is nothing to compare with: install requirements/bench.txt (and kubectl)",
     "skipped": "skipped, since it takes minutes",
 }
 
@@ -103,7 +103,7 @@ def bench(runs: int, quick: bool) -> None:
             Switch(directory, stack),
             Probe(directory, stack),
             Skew(directory, stack),
-            Services(directory, stack, absent=None if installed(services.PEER) else "missing"),
+            Services(directory, stack, absent=None if installed(services.PEER) and services.KUBECTL else "missing"),
             Peers(directory, stack, 20, absent=missing),
             Peers(directory, stack, 200, absent=missing or ("skipped" if quick else None), most_runs=1),
         ]

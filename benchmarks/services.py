@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
+import shutil
 import statistics
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -19,19 +21,23 @@ from .play import Task, play
 MANY = 50
 TURNS = 4
 PEER = "kubernetes.core.k8s"
+KUBECTL = shutil.which("kubectl")
 
 
 class Services(Bench):
-    """A whole `traffic` task that patches Services, beside `ansible.builtin.ping` and the peer's patch of one.
+    """A whole `traffic` task that patches Services, beside `ansible.builtin.ping` and two others' patch of one.
 
-    The peer changes the selector, and looks at nothing before or after it. All on a real API server on loopback.
+    The others change the selector, and look at nothing before or after it: a module, and the guide's kubectl command
+    in an `ansible.builtin.command`. All on a real API server on loopback.
     """
 
-    one, many, ping, peer = "traffic, 1 Service", f"traffic, {MANY} Services", "ping", f"{PEER}, 1 Service"
+    one, many, ping = "traffic, 1 Service", f"traffic, {MANY} Services", "ping"
+    peer, kubectl = f"{PEER}, 1 Service", "kubectl patch, 1 Service"
     ratios = (
         Ratio("services_1_vs_ping", one, ping),
         Ratio("services_50_vs_1", many, one, promised=3.0),
         Ratio("services_peer_vs_traffic", peer, one),
+        Ratio("services_kubectl_vs_traffic", kubectl, one),
     )
 
     def __init__(self, directory: Path, processes: ExitStack, absent: str | None) -> None:
@@ -39,9 +45,9 @@ class Services(Bench):
         self._cluster = processes.enter_context(Cluster(directory / "cluster"))
         self._namespace = processes.enter_context(self._cluster.namespace())
         self._names = [f"shop-{number}" for number in range(MANY)]
-        self._live = {"one": "blue", "many": "blue", "peer": "blue"}
+        self._live = dict.fromkeys(("one", "many", "peer", "kubectl"), "blue")
         made = [deployment(self._namespace, colour) for colour in COLOURS]
-        names = ("one", "peer", *self._names)
+        names = ("one", "peer", "kubectl", *self._names)
         self._cluster.apply(*made, *(service(self._namespace, "blue", name) for name in names))
         ready = (lambda one=one: self._cluster.get(one)["status"].get("readyReplicas") == 1 for one in made)
         for is_ready in ready:
@@ -54,7 +60,7 @@ class Services(Bench):
                 _ping(self.ping),
                 self._move(self.one, "one", ["one"]),
                 self._move(self.many, "many", self._names),
-                *([] if self.absent else [self._by_peer()]),
+                *([] if self.absent else [self._by_peer(), self._by_kubectl()]),
             ]
             tasks += [contestants[(turn + place) % len(contestants)] for place in range(len(contestants))]
         return play(self._directory, tasks, seconds=300)
@@ -76,6 +82,14 @@ class Services(Bench):
         patch = {"spec": {"selector": {"version": self._turned("peer")}}}
         wanted = {"api_version": "v1", "kind": "Service", "name": "peer", "definition": patch, "state": "patched"}
         return {"name": self.peer, PEER: self._options(**wanted)}
+
+    def _by_kubectl(self) -> Task:
+        patch = json.dumps({"spec": {"selector": {"version": self._turned("kubectl")}}})
+        where = ["--kubeconfig", str(self._cluster.kubeconfig), "-n", self._namespace]
+        return {
+            "name": self.kubectl,
+            "ansible.builtin.command": {"argv": [KUBECTL, *where, "patch", "service", "kubectl", "-p", patch]},
+        }
 
     def _options(self, **more: Any) -> dict[str, Any]:
         return {"namespace": self._namespace, "kubeconfig": str(self._cluster.kubeconfig), **more}

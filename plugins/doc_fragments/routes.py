@@ -23,7 +23,7 @@ options:
         description: The kind of route.
         type: str
         required: true
-        choices: [gateway_api, haproxy, istio, kubernetes]
+        choices: [gateway_api, haproxy, istio, kubernetes, kubernetes_workers]
       haproxy:
         description:
           - A HAProxy, over its runtime API, on the host that the module runs on.
@@ -160,6 +160,11 @@ options:
           rule:
             description: The number of the rule, from 0. By default, the one that has both backends.
             type: int
+          test_rule:
+            description:
+              - The number of the rule that test traffic takes, such as one with a header match. It has both backends,
+                and all of it goes to the idle colour, changed in the same patch.
+            type: int
           api_version:
             description: The version of the API C(gateway.networking.k8s.io) to speak.
             type: str
@@ -212,6 +217,11 @@ options:
           http_route:
             description: The name of the HTTP route. By default, the one that has both destinations.
             type: str
+          test_http_route:
+            description:
+              - The name of the HTTP route that test traffic takes, such as one with a header match. It has both
+                destinations, and all of it goes to the idle colour, changed in the same patch.
+            type: str
           subsets:
             description: The subset of each colour. By default, the name of the colour.
             type: dict
@@ -224,6 +234,59 @@ options:
             default: v1beta1
           namespace:
             description: Where it is.
+            type: str
+            default: default
+          kubeconfig:
+            description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
+            type: path
+          context:
+            description: The context in it. E(K8S_AUTH_CONTEXT).
+            type: str
+          host:
+            description: The URL of the API server. E(K8S_AUTH_HOST).
+            type: str
+          api_key:
+            description: A bearer token. E(K8S_AUTH_API_KEY).
+            type: str
+          ca_cert:
+            description: The file of the authority that signed the server's certificate. E(K8S_AUTH_SSL_CA_CERT).
+            type: path
+          client_cert:
+            description: The file of a client certificate. E(K8S_AUTH_CERT_FILE).
+            type: path
+          client_key:
+            description: The file of its key. E(K8S_AUTH_KEY_FILE).
+            type: path
+          validate_certs:
+            description: Whether the server's certificate must be valid. E(K8S_AUTH_VERIFY_SSL).
+            type: bool
+          proxy:
+            description: The URL of an HTTP proxy. E(K8S_AUTH_PROXY).
+            type: str
+          timeout:
+            description: Seconds for one question to the server, with its repetitions.
+            type: float
+            default: 10.0
+      kubernetes_workers:
+        description:
+          - Two Deployments that no Service leads to, such as workers that read a queue. The colour with pods works.
+          - The new colour's pods are started and waited for, then the old colour's are stopped.
+          - The cluster is found as for O(routes[].kubernetes).
+        type: dict
+        suboptions:
+          deployments:
+            description: The Deployment of each colour.
+            type: dict
+            required: true
+          replicas:
+            description: How many pods the working colour has. By default, as many as the one that works now.
+            type: int
+          wait_timeout:
+            description: Seconds for its pods to become ready. After that they are stopped again.
+            type: float
+            default: 120.0
+          namespace:
+            description: Where they are.
             type: str
             default: default
           kubeconfig:

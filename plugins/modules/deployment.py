@@ -49,6 +49,13 @@ options:
       - Not with O(replicas).
     type: list
     elements: str
+  capacity_ratio:
+    description:
+      - With O(like), the share of the CPU and memory that its counterpart's pods ask for, all together, that a
+        Deployment's pods must ask for. Otherwise nothing is changed.
+      - With V(0) nothing is compared.
+    type: float
+    default: 1.0
   wait_timeout:
     description: Seconds to wait for the rollouts, one after the other. With V(0) nobody waits.
     type: float
@@ -166,6 +173,7 @@ ARGUMENT_SPEC = {
     "images": {"type": "dict"},
     "replicas": {"type": "int"},
     "like": {"type": "list", "elements": "str"},
+    "capacity_ratio": {"type": "float", "default": 1.0},
     "wait_timeout": {"type": "float", "default": 300.0},
     "kubernetes": {
         "type": "dict",
@@ -185,33 +193,49 @@ def refuse_live(routes: list[Route], colour: str) -> None:
             )
 
 
-def wanted(params: dict[str, t.Any], client: Client) -> list[Wanted]:
-    """What each of the Deployments is to have."""
-    names, like, replicas = params["deployments"], params["like"], params["replicas"]
-    if like is not None and len(like) != len(names):
-        raise InvalidError(f"like names {len(like)} Deployments, and deployments {len(names)}", "as many")
+def wanted(params: dict[str, t.Any], others: list[Deployment]) -> list[Wanted]:
+    """What each of the Deployments is to have; ``others`` are its counterparts, where there are any."""
+    replicas = params["replicas"]
     if replicas is not None and replicas < 0:
         raise InvalidError(f"replicas is {replicas}", "0 or more")
     images = {container: str(image) for container, image in (params["images"] or {}).items()} or None
-    namespace = params["kubernetes"]["namespace"]
-    counts = [Deployment(client, namespace, name).read().replicas for name in like] if like else [replicas] * len(names)
+    counts = [each.read().replicas for each in others] or [replicas] * len(params["deployments"])
     return [Wanted(count, images) for count in counts]
+
+
+def named(client: Client, params: dict[str, t.Any]) -> tuple[list[Deployment], list[Deployment]]:
+    """The Deployments, and their counterparts or none."""
+    names, like, namespace = params["deployments"], params["like"], params["kubernetes"]["namespace"]
+    if like is not None and len(like) != len(names):
+        raise InvalidError(f"like names {len(like)} Deployments, and deployments {len(names)}", "as many")
+    ours, theirs = ([Deployment(client, namespace, name) for name in some] for some in (names, like or []))
+    return ours, theirs
 
 
 def deploy(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     colours, routes = build_routes(params)
     refuse_live(routes, known(colours, params["colour"]))
-    client = connect(params["kubernetes"])
-    deployments = [Deployment(client, params["kubernetes"]["namespace"], name) for name in params["deployments"]]
+    deployments, others = named(connect(params["kubernetes"]), params)
     before = [deployment.read() for deployment in deployments]
-    after = [each.plan(want) for each, want in zip(deployments, wanted(params, client))]
+    after = [each.plan(want) for each, want in zip(deployments, wanted(params, others))]
+    for deployment, other, state in zip(deployments, others, after):
+        deployment.check_capacity(state.replicas, other, params["capacity_ratio"])
+    forgetful = [
+        deployment.name
+        for deployment, was, state in zip(deployments, before, after)
+        if was.images != state.images and not deployment.keeps_history()
+    ]
     for deployment, state in zip(deployments, after):
         deployment.change(state, dry_run=module.check_mode)
     if params["wait_timeout"] and not module.check_mode:
         for deployment in deployments:
             deployment.wait(params["wait_timeout"])
-    return result(params["deployments"], before, after)
+    return {**result(params["deployments"], before, after), "warnings": [no_history(name) for name in forgetful]}
+
+
+def no_history(name: str) -> str:
+    return f"Deployment {name} has revisionHistoryLimit 0: kubectl rollout undo will not find what it had before"
 
 
 def result(names: list[str], before: list[State], after: list[State]) -> dict[str, t.Any]:

@@ -49,7 +49,7 @@ class ExpiredError(BlueGreenError):
 
 
 class RefusedContentError(BlueGreenError):
-    """What was sent is not valid (422), or one of the tests of a JSON Patch does not hold."""
+    """What was sent is not valid (422) or too large (413), or one of the tests of a JSON Patch does not hold."""
 
 
 class _AgainError(Exception):
@@ -302,7 +302,7 @@ def _refusal(status: int, data: bytes, method: str, path: str) -> BlueGreenError
         return DeniedError(told, "a Role that allows it", "docs/kubernetes.md has the Role that each stage needs")
     if status == 410:
         return ExpiredError(told)
-    kinds = {404: MissingError, 409: ConflictError, 422: RefusedContentError}
+    kinds = {404: MissingError, 409: ConflictError, 413: RefusedContentError, 422: RefusedContentError}
     return kinds.get(status, BlueGreenError)(told)
 
 

@@ -9,9 +9,12 @@ Source: kubernetes.io/docs/concepts/workloads/controllers/deployment, "Deploymen
 from __future__ import annotations
 
 import typing as t
+from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 
-from .._errors import ConflictError, InvalidError, NotReadyError, TimeLimitError
+from .._errors import BlueGreenError, ConflictError, InvalidError, NotReadyError, TimeLimitError
+from .._requires import require_kubernetes
 from .._wait import SYSTEM_CLOCK, Clock
 from .client import Client, Json, RefusedContentError, Watched
 from .pods import is_leaving, name_of, trouble
@@ -86,9 +89,11 @@ class Deployment:
         if not operations:
             return
         try:
-            self._client.patch(self._path, operations, dry_run)
+            patched = self._client.patch(self._path, operations, dry_run)
         except RefusedContentError as error:
             self._tell_refused(error, now)
+        if not dry_run:
+            self._seen = patched
 
     def _tell_refused(self, error: RefusedContentError, before: State) -> t.NoReturn:
         found = _state(self._client.get(self._path))
@@ -100,12 +105,34 @@ class Deployment:
             "Somebody else changes it: see who",
         ) from error
 
+    def keeps_history(self) -> bool:
+        """Whether C(kubectl rollout undo) finds what the template was before, when it was read last."""
+        return bool(self._seen["spec"].get("revisionHistoryLimit", 1))
+
+    def check_capacity(self, replicas: int, other: Deployment, ratio: float) -> None:
+        """After both were read: so many pods must ask for the ``ratio`` of what the other's ask for, at least.
+
+        Raises ``not_ready``. Where the other one asks for nothing, there is nothing to compare.
+        """
+        theirs = _state(other._seen).replicas
+        for resource, needed in _requests(other._seen).items():
+            mine, least = _requests(self._seen)[resource] * replicas, needed * theirs * Decimal(str(ratio))
+            if mine < least:
+                raise NotReadyError(
+                    f"Deployment {self.name} would ask for {_amount(resource, mine)} in {replicas} pods, and "
+                    f"{other.name} asks for {_amount(resource, needed * theirs)} in {theirs}",
+                    f"at least {_amount(resource, least)}",
+                    "Give its containers as much, or lower capacity_ratio",
+                )
+
+    def completes(self, within: float) -> bool:
+        """Whether the rollout is complete, or becomes so within so many seconds."""
+        return self._watched().until(lambda items: any(map(_is_complete, items)), within)
+
     def wait(self, timeout: float) -> None:
         """Until the rollout is complete. Raises ``not_ready`` at once where a pod cannot run, and ``timeout``."""
         deadline = self._clock.now() + timeout
-        watched = Watched(
-            self._client, f"{self._all}/deployments", self._clock, fieldSelector=f"metadata.name={self.name}"
-        )
+        watched = self._watched()
         while not watched.until(lambda items: any(map(_is_complete, items)), SLICE):
             self._look_for_trouble(watched.items)
             if self._clock.now() >= deadline:
@@ -114,6 +141,10 @@ class Deployment:
                     "all of them, and no other",
                     f"See kubectl -n {self._namespace} describe deployment {self.name}",
                 )
+
+    def _watched(self) -> Watched:
+        path, mine = f"{self._all}/deployments", f"metadata.name={self.name}"
+        return Watched(self._client, path, self._clock, fieldSelector=mine)
 
     def _look_for_trouble(self, items: t.Sequence[Json]) -> None:
         for item in items:
@@ -161,6 +192,27 @@ def _replace(path: str, now: t.Any, to: t.Any) -> list[Json]:
 def _state(item: Json) -> State:
     containers = item["spec"]["template"]["spec"]["containers"]
     return State(item["spec"].get("replicas", 1), {each["name"]: each["image"] for each in containers})
+
+
+def _requests(item: Json) -> Counter[str]:
+    """The CPUs and bytes of memory that one pod asks for."""
+    total: Counter[str] = Counter()
+    for container in item["spec"]["template"]["spec"]["containers"]:
+        for resource, quantity in ((container.get("resources") or {}).get("requests") or {}).items():
+            if resource in ("cpu", "memory"):
+                total[resource] += _quantity(quantity)
+    return total
+
+
+def _quantity(text: str) -> t.Any:
+    try:
+        return require_kubernetes().utils.parse_quantity(text)
+    except ValueError as error:
+        raise BlueGreenError(f"a request of resources is {text!r}", "a quantity such as 500m or 1Gi") from error
+
+
+def _amount(resource: str, many: t.Any) -> str:
+    return f"{float(many / 2**20):g} MiB of memory" if resource == "memory" else f"{float(many):g} cpu"
 
 
 def _is_complete(item: Json) -> bool:

@@ -1,7 +1,7 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two colours' weights in a list of destinations within an object. Private to this collection."""
+"""Two colours' weights in lists of destinations within an object. Private to this collection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._traffic.split import WHOLE, Split
 from .client import Client, Json, LostAnswerError, RefusedContentError
 
 Place = tuple[str, list[Json]]
-"""Where the list is, as a JSON Pointer, and the list."""
+"""Where a list is, as a JSON Pointer, and the list."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,73 @@ class Layout:
     """How an object of a kind keeps its destinations."""
 
     locate: t.Callable[[Json], Place]
+    """The list whose weights are the split."""
+    locate_test: t.Callable[[Json], Place] | None
+    """The list that test traffic takes, all of it to the idle colour. None: there is none."""
     colour_of: t.Callable[[Json], str | None]
     """Whose a destination is; None: nobody's."""
     weight_of: t.Callable[[Json], int]
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """One list of destinations, as it was read."""
+
+    what: str
+    pointer: str
+    found: list[Json]
+    colours: tuple[str, str]
+    layout: Layout
+
+    def check(self) -> Destinations:
+        """Both colours must be there, once, and nobody else may have a share."""
+        owners = [self.layout.colour_of(each) for each in self.found]
+        for colour in self.colours:
+            many = owners.count(colour)
+            if many == 0:
+                raise MissingError(f"{self.what} has no destination of {colour}", "one, with weight 0 if it is idle")
+            if many > 1:
+                raise DriftError(f"{self.what} has {many} destinations of {colour}", "one")
+        for each, owner in zip(self.found, owners):
+            if owner is None and self.layout.weight_of(each):
+                raise UnsupportedError(
+                    f"{self.what} gives a share to {each.get('name') or each.get('destination')}",
+                    f"only to {' and '.join(self.colours)}",
+                    "Take it out, or name another rule",
+                )
+        return self
+
+    def split(self) -> Split:
+        first, second = (self._weight(colour) for colour in self.colours)
+        if not first + second:
+            raise NotReadyError(f"all weights of {self.what} are 0", "a weight for one colour at least")
+        share = round(WHOLE * first / (first + second))
+        return Split.only(self.colours, self.colours[0], min(max(share, bool(first)), WHOLE - bool(second)))
+
+    def holding(self, wanted: Split) -> list[Json]:
+        """In percent where those are whole numbers, else in 0.01 %."""
+        unit = 100 if wanted.first_share % 100 == 0 else 1
+        return [
+            each if colour is None else {**each, "weight": wanted.share(colour) // unit}
+            for each, colour in ((each, self.layout.colour_of(each)) for each in self.found)
+        ]
+
+    def shown(self, wanted: Split) -> dict[str, t.Any]:
+        """The weight of each colour."""
+        return {str(self.layout.colour_of(each)): each["weight"] for _at, each in self._ours(wanted)}
+
+    def weight_changes(self, wanted: Split) -> list[Json]:
+        """The operations of a JSON Patch."""
+        return [
+            {"op": "add", "path": f"{self.pointer}/{at}/weight", "value": each["weight"]}
+            for at, each in self._ours(wanted)
+        ]
+
+    def _ours(self, wanted: Split) -> list[tuple[int, Json]]:
+        return [(at, each) for at, each in enumerate(self.holding(wanted)) if self.layout.colour_of(each)]
+
+    def _weight(self, colour: str) -> int:
+        return sum(self.layout.weight_of(each) for each in self.found if self.layout.colour_of(each) == colour)
 
 
 class Weights:
@@ -41,88 +105,80 @@ class Weights:
 
     def split(self) -> Split:
         """What was seen last."""
-        _pointer, destinations = self._found()
-        weights = {colour: self._weight(colour, destinations) for colour in self._colours}
-        strangers = [
-            each for each in destinations if self._layout.colour_of(each) is None and self._layout.weight_of(each)
-        ]
-        if strangers:
-            raise UnsupportedError(
-                f"{self.what} gives a share to {strangers[0].get('name') or strangers[0].get('destination')}",
-                f"only to {' and '.join(self._colours)}",
-                "Take it out, or name another rule",
-            )
-        total = sum(weights.values())
-        if not total:
-            raise NotReadyError(f"all weights of {self.what} are 0", "a weight for one colour at least")
-        first, second = self._colours
-        share = round(WHOLE * weights[first] / total)
-        return Split.only(self._colours, first, min(max(share, bool(weights[first])), WHOLE - bool(weights[second])))
+        return self._main().split()
+
+    def drift(self) -> tuple[str, ...]:
+        """Test traffic that does not go to the idle colour, in what was seen last."""
+        test, live = self._test(), self.split().leader
+        if test is None or live is None or not test.split().share(live):
+            return ()
+        return (f"test traffic of {self.what} has {test.split()} while {live} is live",)
 
     def put(self, wanted: Split, expected: Split, dry_run: bool = False) -> None:
-        """One atomic change, made only if the list is still the one that was seen."""
+        """One atomic change, made only if the lists are still those that were seen."""
         if not self.known:
             self.read()
         if self.split() != expected:
             raise ConflictError(f"the split is {self.split()}", f"{expected}", "Somebody else moved the traffic")
-        pointer, before = self._found()
-        after = self._with(wanted, before)
+        before = self._changing(wanted)
         operations = [
-            {"op": "test", "path": pointer, "value": before},
-            {"op": "replace", "path": pointer, "value": after},
+            operation
+            for each, split in before
+            for operation in (
+                {"op": "test", "path": each.pointer, "value": each.found},
+                {"op": "replace", "path": each.pointer, "value": each.holding(split)},
+            )
         ]
         try:
-            changed = self._client.patch(self._path, operations, dry_run) if after != before else self.known
+            changed = self._client.patch(self._path, operations, dry_run) if operations else self.known
         except LostAnswerError:
-            if self.read() != wanted:
+            self.read()
+            if self._changing(wanted):
                 raise
         except RefusedContentError as error:
-            self._tell_refused(error, before, expected)
+            self._tell_refused(error, [each.found for each, _split in before], wanted, expected)
         else:
             self.known = self.known if dry_run else changed
 
-    def _tell_refused(self, error: RefusedContentError, before: list[Json], expected: Split) -> t.NoReturn:
+    def _tell_refused(
+        self, error: RefusedContentError, before: list[list[Json]], wanted: Split, expected: Split
+    ) -> t.NoReturn:
         now = self.read()
-        if self._found()[1] == before:
+        if [each.found for each, _split in self._changing(wanted)] == before:
             raise error
         raise ConflictError(f"the split is {now}", f"{expected}", "Somebody else moved the traffic") from error
 
+    def holds(self, wanted: Split) -> bool:
+        """Read anew: whether the lists say what they are to say, down to the shares."""
+        return self.read() == wanted and not self.drift()
+
     def operations(self, wanted: Split) -> list[Json]:
         """The same as a JSON Patch of the weights alone, for a command by hand; contacts nobody."""
-        pointer, destinations = self._found()
-        return [
-            {"op": "add", "path": f"{pointer}/{number}/weight", "value": each["weight"]}
-            for number, each in enumerate(self._with(wanted, destinations))
-            if self._layout.colour_of(each)
-        ]
+        return [change for each, split in self._lists(wanted) for change in each.weight_changes(split)]
 
     def shown(self, split: Split) -> dict[str, t.Any]:
         """The weights of each colour, for a diff; contacts nobody."""
-        return {
-            str(self._layout.colour_of(each)): each["weight"]
-            for each in self._with(split, self._found()[1])
-            if self._layout.colour_of(each)
-        }
+        main, *test = (each.shown(share) for each, share in self._lists(split))
+        return {**main, **dict(zip(["test traffic"], test))}
 
-    def _found(self) -> Place:
-        """Both colours must be there, once."""
-        pointer, destinations = self._layout.locate(self.known)
-        for colour in self._colours:
-            many = sum(self._layout.colour_of(each) == colour for each in destinations)
-            if many == 0:
-                raise MissingError(f"{self.what} has no destination of {colour}", "one, with weight 0 if it is idle")
-            if many > 1:
-                raise DriftError(f"{self.what} has {many} destinations of {colour}", "one")
-        return pointer, destinations
+    def _changing(self, wanted: Split) -> list[tuple[Destinations, Split]]:
+        return [(each, split) for each, split in self._lists(wanted) if each.holding(split) != each.found]
 
-    def _weight(self, colour: str, destinations: t.Sequence[Json]) -> int:
-        return sum(self._layout.weight_of(each) for each in destinations if self._layout.colour_of(each) == colour)
+    def _lists(self, wanted: Split) -> list[tuple[Destinations, Split]]:
+        """What each list is to hold. Test traffic stays where it is while the shares are even."""
+        main, test = self._main(), self._test()
+        if test is None:
+            return [(main, wanted)]
+        live = wanted.leader
+        idle = Split.only(self._colours, wanted.other(live)) if live else test.split()
+        return [(main, wanted), (test, idle)]
 
-    def _with(self, wanted: Split, destinations: t.Sequence[Json]) -> list[Json]:
-        """In percent where those are whole numbers, else in 0.01 %."""
-        unit = 100 if wanted.first_share % 100 == 0 else 1
-        shares = {colour: wanted.share(colour) // unit for colour in self._colours}
-        return [
-            each if colour is None else {**each, "weight": shares[colour]}
-            for each, colour in ((each, self._layout.colour_of(each)) for each in destinations)
-        ]
+    def _main(self) -> Destinations:
+        return self._destinations(self.what, self._layout.locate)
+
+    def _test(self) -> Destinations | None:
+        locate = self._layout.locate_test
+        return self._destinations(f"the test traffic of {self.what}", locate) if locate else None
+
+    def _destinations(self, what: str, locate: t.Callable[[Json], Place]) -> Destinations:
+        return Destinations(what, *locate(self.known), self._colours, self._layout).check()

@@ -12,7 +12,7 @@ import json
 import re
 import typing as t
 
-from .._errors import BrokenRecordError, ConflictError, DeniedError, InvalidError, MissingError
+from .._errors import BlueGreenError, BrokenRecordError, ConflictError, DeniedError, InvalidError, MissingError
 from .._kubernetes.client import Client, RefusedContentError, connect
 from .._kubernetes.connection import CONNECTION_SPEC
 from .record import Json
@@ -68,10 +68,12 @@ class ConfigMapStore(Store):
             else:
                 metadata["resourceVersion"] = expected
                 written = self._client.replace(f"{self._maps}/{self._name}", body)
-        except (MissingError, ConflictError) as error:
-            raise ConflictError(
-                f"{self.place} has changed meanwhile: {error.found}", "the content that was read", "Read it again"
-            ) from error
+        except MissingError as error:
+            if expected is None:
+                raise MissingError(error.found, f"a namespace {self._namespace}", "Make it, or name another") from error
+            raise self._changed(error) from error
+        except ConflictError as error:
+            raise self._changed(error) from error
         except RefusedContentError as error:
             raise DeniedError(
                 f"{self.place} does not take {len(text)} bytes: {error.found}",
@@ -79,6 +81,11 @@ class ConfigMapStore(Store):
                 "The old record is untouched. Delete what you need no more of its history",
             ) from error
         return str(written["metadata"]["resourceVersion"])
+
+    def _changed(self, error: BlueGreenError) -> ConflictError:
+        return ConflictError(
+            f"{self.place} has changed meanwhile: {error.found}", "the content that was read", "Read it again"
+        )
 
 
 def _build(app: str, options: t.Mapping[str, t.Any]) -> Store:

@@ -24,7 +24,7 @@ GROUP = "gateway.networking.k8s.io"
 
 
 class GatewayApi(Weighted):
-    """One rule of an HTTPRoute, whose two backends are the colours' Services."""
+    """One rule of an HTTPRoute, whose two backends are the colours' Services; and one for test traffic."""
 
     capabilities = Capabilities(finest_step=1, sticky=False, counts_connections=False, survives_reload=True)
     kind = "httproute"
@@ -34,6 +34,9 @@ class GatewayApi(Weighted):
         unnamed = [colour for colour in colours if not isinstance(backends.get(colour), str)]
         if unnamed or len(set(backends.values())) != len(colours):
             raise InvalidError(f"backends is {backends}", f"a Service for {' and '.join(colours)}")
+        self._test_rule = options["test_rule"]
+        if self._test_rule is not None and self._test_rule == options["rule"]:
+            raise InvalidError(f"test_rule is {self._test_rule}, as rule is", "another rule")
         client, namespace, name = connect(options), options["namespace"], options["http_route"]
         self._colour_of = {service: colour for colour, service in backends.items()}
         weights = Weights(
@@ -43,6 +46,7 @@ class GatewayApi(Weighted):
             colours,
             Layout(
                 self._locate,
+                self._locate_test if self._test_rule is not None else None,
                 lambda each: self._colour_of.get(each["name"]),
                 lambda each: int(each.get("weight", 1)),
             ),
@@ -52,7 +56,7 @@ class GatewayApi(Weighted):
 
     def verify(self, wanted: Split) -> bool | None:
         """Every gateway that the route is attached to says that it has seen this generation. None: none says it."""
-        if self._weights.read() != wanted:
+        if not self._weights.holds(wanted):
             return False
         route = self._weights.known
         seen = [
@@ -69,23 +73,32 @@ class GatewayApi(Weighted):
 
     def _locate(self, route: Json) -> Place:
         """The backends of the rule that was named, or of the one that has both colours."""
-        rules = route["spec"].get("rules") or []
-        both = [
-            number
-            for number, rule in enumerate(rules)
-            if {*self._colour_of} <= {each["name"] for each in rule.get("backendRefs") or ()}
-        ]
         number = self._options["rule"]
         if number is None:
+            both = [at for at, rule in enumerate(_rules(route)) if self._has_both(rule) and at != self._test_rule]
             if len(both) != 1:
                 raise MissingError(
                     f"HTTPRoute {self._name} has {len(both)} rules with both {' and '.join(self._colour_of)}",
                     "one, or rule to name it by its number, from 0",
                 )
             number = both[0]
+        return self._backends(route, number)
+
+    def _locate_test(self, route: Json) -> Place:
+        return self._backends(route, t.cast(int, self._test_rule))
+
+    def _backends(self, route: Json, number: int) -> Place:
+        rules = _rules(route)
         if not 0 <= number < len(rules):
             raise MissingError(f"HTTPRoute {self._name} has {len(rules)} rules", f"a rule {number}, counted from 0")
         return f"/spec/rules/{number}/backendRefs", rules[number].get("backendRefs") or []
+
+    def _has_both(self, rule: Json) -> bool:
+        return {*self._colour_of} <= {each["name"] for each in rule.get("backendRefs") or ()}
+
+
+def _rules(route: Json) -> list[Json]:
+    return route["spec"].get("rules") or []
 
 
 PROVIDER = Provider(
@@ -97,6 +110,7 @@ PROVIDER = Provider(
             "namespace": {"type": "str", "default": "default"},
             "http_route": {"type": "str", "required": True},
             "rule": {"type": "int"},
+            "test_rule": {"type": "int"},
             "backends": {"type": "dict", "required": True},
             "api_version": {"type": "str", "default": "v1"},
         },

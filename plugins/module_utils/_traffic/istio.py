@@ -36,6 +36,8 @@ class Istio(Weighted):
         if unnamed or len(set(names.values())) != len(colours):
             what = "hosts" if hosts else "subsets"
             raise InvalidError(f"{what} is {names}", f"one of its own for {' and '.join(colours)}")
+        if options["test_http_route"] and options["test_http_route"] == options["http_route"]:
+            raise InvalidError(f"test_http_route is {options['http_route']}, as http_route is", "another one")
         name = options["virtual_service"]
         part = "host" if hosts else "subset"
         self._colour_of = {name: colour for colour, name in names.items()}
@@ -46,6 +48,7 @@ class Istio(Weighted):
             colours,
             Layout(
                 self._locate,
+                self._locate_test if options["test_http_route"] else None,
                 lambda each: self._colour_of.get(each["destination"].get(part, "")),
                 lambda each: int(each.get("weight", 0)),
             ),
@@ -55,19 +58,29 @@ class Istio(Weighted):
 
     def verify(self, wanted: Split) -> bool | None:
         """The object may say otherwise; whether every proxy has it already, it cannot say."""
-        return None if self._weights.read() == wanted else False
+        return None if self._weights.holds(wanted) else False
 
     def observe(self) -> dict[str, Activity] | None:
         return None
 
     def _locate(self, service: Json) -> Place:
         """The route that was named, or the one that has both colours."""
+        wanted, test = self._options["http_route"], self._options["test_http_route"]
+        if wanted:
+            return self._named(service, wanted)
+        both = f"to both {' and '.join(self._colour_of)}"
+        return self._one(service, lambda route: self._has_both(route) and (not test or route.get("name") != test), both)
+
+    def _locate_test(self, service: Json) -> Place:
+        return self._named(service, self._options["test_http_route"])
+
+    def _named(self, service: Json, name: str) -> Place:
+        return self._one(service, lambda route: route.get("name") == name, f"named {name}")
+
+    def _one(self, service: Json, fits: t.Callable[[Json], bool], what: str) -> Place:
         routes = service["spec"].get("http") or []
-        wanted = self._options["http_route"]
-        fits = (lambda route: route.get("name") == wanted) if wanted else self._has_both
         found = [number for number, route in enumerate(routes) if fits(route)]
         if len(found) != 1:
-            what = f"named {wanted}" if wanted else f"to both {' and '.join(self._colour_of)}"
             raise MissingError(
                 f"VirtualService {self._name} has {len(found)} HTTP routes {what}", "one", "Name it in http_route"
             )
@@ -86,6 +99,7 @@ PROVIDER = Provider(
             "namespace": {"type": "str", "default": "default"},
             "virtual_service": {"type": "str", "required": True},
             "http_route": {"type": "str"},
+            "test_http_route": {"type": "str"},
             "subsets": {"type": "dict"},
             "hosts": {"type": "dict"},
             "api_version": {"type": "str", "default": "v1beta1"},

@@ -12,11 +12,14 @@ from .gateway_api import PROVIDER as GATEWAY_API
 from .haproxy import PROVIDER as HAPROXY
 from .istio import PROVIDER as ISTIO
 from .kubernetes import PROVIDER as KUBERNETES
+from .kubernetes_workers import PROVIDER as KUBERNETES_WORKERS
 from .route import Route
 from .router import Provider
 from .split import colour_pair
 
-PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (GATEWAY_API, HAPROXY, ISTIO, KUBERNETES)}
+PROVIDERS: dict[str, Provider] = {
+    provider.name: provider for provider in (GATEWAY_API, HAPROXY, ISTIO, KUBERNETES, KUBERNETES_WORKERS)
+}
 
 ROUTES_SPEC: dict[str, t.Any] = {
     "routes": {

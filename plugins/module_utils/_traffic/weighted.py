@@ -26,7 +26,7 @@ class Weighted(Router):
         return self._weights.read()
 
     def drift(self) -> tuple[str, ...]:
-        return ()
+        return self._weights.drift()
 
     def check(self, wanted: Split) -> None:
         self._weights.read()

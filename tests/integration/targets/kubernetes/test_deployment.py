@@ -13,10 +13,12 @@ from demo.rig import wait_until
 from plugins.module_utils._errors import ConflictError
 from plugins.module_utils._kubernetes.client import connect
 from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
-from plugins.module_utils._kubernetes.deployments import Deployment, Wanted
+from plugins.module_utils._kubernetes.deployments import REVISION, Deployment, Wanted
 from tests.cluster.api import location
 from tests.cluster.manifests import deployment
 from tests.unit.plugins.modules.process import run_module
+
+VERSIONS = {"blue": "1.0", "green": "1.1"}
 
 
 def deploy(shop: Any, **options: Any) -> dict[str, Any]:
@@ -58,6 +60,58 @@ def test_it_gets_as_many_pods_as_the_live_one_and_none_when_it_is_retired(shop: 
     assert has(shop, "green")[0] == 3
     assert deploy(shop, replicas=0)["changed"]
     assert shop.cluster.get(shop.deployments["green"])["status"].get("replicas", 0) == 0
+
+
+def asking(shop: Any, colour: str, cpu: str, memory: str, **spec: Any) -> dict[str, Any]:
+    """A Deployment whose pods ask for so much."""
+    manifest = deployment(shop.namespace, colour, f"demo-app:{VERSIONS[colour]}", replicas=2, **spec)
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    container["resources"] = {"requests": {"cpu": cpu, "memory": memory}}
+    return manifest
+
+
+def test_less_capacity_than_the_live_colour_has_is_refused(shop: Any) -> None:
+    shop.cluster.apply(asking(shop, "blue", "500m", "64Mi"), asking(shop, "green", "0.4", "64Mi"))
+    for manifest in shop.deployments.values():
+        wait_until(lambda one=manifest: is_settled(shop.cluster.get(one)), 60, "the pods are there")
+    shop.scale("blue", 3)
+    before = shop.cluster.get(shop.deployments["green"])["spec"]
+    told = deploy(shop, like=["shop-blue"])
+    assert told["failure"]["code"] == "not_ready"
+    assert "shop-green would ask for 1.2 cpu in 3 pods, and shop-blue asks for 1.5 cpu in 3" in told["msg"]
+    assert shop.cluster.get(shop.deployments["green"])["spec"] == before
+    assert deploy(shop, like=["shop-blue"], capacity_ratio=0.8)["changed"]
+    shop.cluster.apply(asking(shop, "green", "1", "60000Ki"))
+    told = deploy(shop, like=["shop-blue"])
+    assert "175.781 MiB of memory in 3 pods, and shop-blue asks for 192 MiB of memory in 3" in told["msg"]
+
+
+def is_settled(found: Any) -> bool:
+    status = found["status"]
+    seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
+    return seen and status.get("updatedReplicas") == status.get("readyReplicas") == status.get("replicas")
+
+
+def test_only_another_image_makes_a_revision(shop: Any) -> None:
+    """So what C(kubectl rollout undo) goes back to is what ran before, however often the colours change."""
+
+    def revision() -> int:
+        return int(shop.cluster.get(shop.deployments["green"])["metadata"]["annotations"][REVISION])
+
+    first = revision()
+    for options in ({"replicas": 0}, {"replicas": 2}, {"images": {"app": "demo-app:1.1"}}):
+        deploy(shop, **options)
+        assert revision() == first
+    deploy(shop, images={"app": "demo-app:1.4"})
+    assert revision() == first + 1
+
+
+def test_who_keeps_no_history_is_warned(shop: Any) -> None:
+    shop.cluster.apply(deployment(shop.namespace, "green", "demo-app:1.1", replicas=2, revisionHistoryLimit=0))
+    assert "warnings" not in deploy(shop, replicas=1)
+    (warning,) = deploy(shop, images={"app": "demo-app:1.4"})["warnings"]
+    assert "revisionHistoryLimit 0" in str(warning)
+    shop.cluster.apply(deployment(shop.namespace, "green", "demo-app:1.1", replicas=2, revisionHistoryLimit=10))
 
 
 @pytest.mark.parametrize("live", ["blue", "green"])

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from demo.rig import wait_until
+from plugins.module_utils._kubernetes.client import ExpiredError, Watched, connect
+from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
 from tests.cluster.cluster import Cluster, Handle
 
 from .conftest import Example
@@ -73,3 +75,20 @@ def test_after_a_long_outage_the_release_is_recovered_to_one_colour(own: Cluster
     wait_until(recovered, 200, "the release is recovered")
     assert example.live() == "blue"
     assert example.record()["lock"] is None
+
+
+def test_what_a_restarted_server_has_forgotten_is_listed_anew(own: Cluster) -> None:
+    """A real 410: its cache begins with what was there when it started."""
+    client = connect({**dict.fromkeys(CONNECTION_SPEC), "kubeconfig": str(own.kubeconfig), "timeout": 60.0})
+    with own.namespace() as namespace:
+        maps = f"/api/v1/namespaces/{namespace}/configmaps"
+        watched = Watched(client, maps)
+        watched.look()
+        own.kill_api_server()
+        own.start_api_server()
+        for number in range(3):
+            made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": f"m{number}"}}
+            own.apply(made)
+        with pytest.raises(ExpiredError):
+            list(client.watch(maps, "1", 5))
+        assert watched.until(lambda items: len(items) >= 3, 30)

@@ -7,53 +7,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import yaml
 
-from demo.rig import ROOT, wait_until
-from tests.cluster.api import ApiError, location
+from demo.rig import wait_until
+from tests.cluster.api import location
+from tests.cluster.manifests import deployment
+from tests.cluster.rights import USER, bind, roles
 
-RBAC = "rbac.authorization.k8s.io"
-USER = "viewer"
-
-
-def roles() -> dict[str, dict[str, Any]]:
-    """Those that docs/kubernetes.md gives, by name."""
-    text = (ROOT / "docs" / "kubernetes.md").read_text().split("## Rights")[1]
-    documents = yaml.safe_load_all(text.split("```yaml")[1].split("```")[0])
-    return {role["metadata"]["name"]: role for role in documents if role}
-
-
-def bind(example: Any, role: dict[str, Any]) -> None:
-    """The user has this Role in the namespace, and no other."""
-    metadata = {"namespace": example.namespace, "name": USER}
-    binding = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "RoleBinding",
-        "metadata": metadata,
-        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": USER},
-        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": USER}],
-    }
-    example.cluster.apply({**role, "metadata": metadata}, binding)
-    user = example.cluster.user(USER)
-    service = location(example.objects["Service", "my-app"])
-    patches = any("services" in rule["resources"] and "patch" in rule["verbs"] for rule in role["rules"])
-    wait_until(lambda: allowed(lambda: user.get(service)), 30, "the Role counts")
-    wait_until(lambda: allowed(lambda: user.patch(f"{service}?dryRun=All", {})) == patches, 30, "the whole of it")
-
-
-def allowed(call: Callable[[], object]) -> bool:
-    try:
-        call()
-    except ApiError as error:
-        if error.status != 403:
-            raise
-        return False
-    return True
-
-
+CREW = {"blue": 2, "green": 0}
 STAGES = (
     ("pre_deploy", "bluegreen-pre-deploy", "blue"),
     ("switch", "bluegreen-switch", "green"),
@@ -73,7 +36,7 @@ def test_a_release_its_way_back_and_the_end_of_the_old_colour_drop_nothing(examp
     gone = math.inf
     with example.load() as seen:
         for stage, role, live in STAGES:
-            bind(example, roles()[role])
+            bind(example.cluster, example.namespace, roles()[role], location(example.objects["Service", "my-app"]))
             done = example.play(stage, user=USER, bluegreen_version="1.1", bluegreen_rollback_fails=False)
             assert done.returncode == 0, (stage, done.stdout + done.stderr)
             assert example.live() == live, stage
@@ -90,6 +53,31 @@ def test_a_release_its_way_back_and_the_end_of_the_old_colour_drop_nothing(examp
     assert set(checks.values()) == {True}
     assert "The front door answers with the new version, again and again" in checks
     assert "All traffic is directed to the new colour: no new request on the old one" not in checks  # nobody counts
+
+
+def test_workers_are_released_and_put_back_along_with_the_service(example: Any) -> None:
+    crew = {colour: deployment(example.namespace, colour, replicas=many) for colour, many in CREW.items()}
+    example.cluster.apply(*crew.values())
+    names = {colour: one["metadata"]["name"] for colour, one in crew.items()}
+    where = {"namespace": example.namespace}
+    routes = [
+        {"name": "my-app", "provider": "kubernetes", "kubernetes": {"service": "my-app", **where}},
+        {
+            "name": "workers",
+            "provider": "kubernetes_workers",
+            "kubernetes_workers": {"deployments": names, **where},
+        },
+    ]
+
+    def working() -> dict[str, int]:
+        return {colour: example.cluster.get(one)["spec"]["replicas"] for colour, one in crew.items()}
+
+    released = example.play("release", bluegreen_version="1.1", bluegreen_routes=routes)
+    assert released.returncode == 0, released.stdout
+    assert (example.live(), working()) == ("green", {"blue": 0, "green": 2})
+    back = example.play("rollback", bluegreen_rollback_fails=False, bluegreen_routes=routes)
+    assert back.returncode == 0, back.stdout
+    assert (example.live(), working()) == ("blue", CREW)
 
 
 def test_a_version_that_does_not_run_gets_no_traffic(example: Any) -> None:

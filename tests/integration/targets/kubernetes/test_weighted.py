@@ -10,6 +10,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,12 +30,13 @@ from tests.integration.contract import SHARED_SPLITS, Case, Contract
 from tests.unit.plugins.modules.process import run_module
 
 HEADER = {"name": "x-canary", "value": "yes"}
-ROUNDS = 30
+ROUNDS = 100
 
 
-def http_route(namespace: str) -> Object:
-    """The first rule is for test traffic, by a header; the second one is the one to switch."""
+def http_route(namespace: str, follows: bool = False) -> Object:
+    """The first rule is for test traffic, by a header, which may follow the idle colour; the second one is switched."""
     backends = [{"name": "shop-blue", "port": 80, "weight": 100}, {"name": "shop-green", "port": 80, "weight": 0}]
+    tested = turned(backends) if follows else [{"name": "shop-green", "port": 80}]
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
@@ -42,15 +44,16 @@ def http_route(namespace: str) -> Object:
         "spec": {
             "parentRefs": [{"name": "front"}],
             "rules": [
-                {"matches": [{"headers": [HEADER]}], "backendRefs": [{"name": "shop-green", "port": 80}]},
+                {"matches": [{"headers": [HEADER]}], "backendRefs": tested},
                 {"filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "shop"}}], "backendRefs": backends},
             ],
         },
     }
 
 
-def virtual_service(namespace: str) -> Object:
+def virtual_service(namespace: str, follows: bool = False) -> Object:
     to = {colour: {"host": "shop", "subset": colour} for colour in COLOURS}
+    main = [{"destination": to["blue"], "weight": 100}, {"destination": to["green"], "weight": 0}]
     return {
         "apiVersion": "networking.istio.io/v1beta1",
         "kind": "VirtualService",
@@ -61,16 +64,17 @@ def virtual_service(namespace: str) -> Object:
                 {
                     "name": "test traffic",
                     "match": [{"headers": {"x-canary": {"exact": "yes"}}}],
-                    "route": [{"destination": to["green"]}],
+                    "route": turned(main) if follows else [{"destination": to["green"]}],
                 },
-                {
-                    "name": "main",
-                    "timeout": "2s",
-                    "route": [{"destination": to["blue"], "weight": 100}, {"destination": to["green"], "weight": 0}],
-                },
+                {"name": "main", "timeout": "2s", "route": main},
             ],
         },
     }
+
+
+def turned(main: list[Object]) -> list[Object]:
+    """The same destinations with the weights the other way round."""
+    return [{**each, "weight": 100 - each["weight"]} for each in main]
 
 
 @dataclass(frozen=True)
@@ -84,15 +88,21 @@ class Kind:
     """Where in the spec the list of rules is, of which the second one is switched."""
 
 
+GATEWAY = {"http_route": "shop", "backends": {"blue": "shop-blue", "green": "shop-green"}}
 KINDS = {
-    "gateway_api": Kind(
-        "gateway_api",
-        http_route,
-        {"http_route": "shop", "backends": {"blue": "shop-blue", "green": "shop-green"}},
-        "rules",
-    ),
+    "gateway_api": Kind("gateway_api", http_route, GATEWAY, "rules"),
     "istio": Kind("istio", virtual_service, {"virtual_service": "shop"}, "http"),
 }
+FOLLOWING = {
+    "gateway_api": Kind("gateway_api", partial(http_route, follows=True), {**GATEWAY, "test_rule": 0}, "rules"),
+    "istio": Kind(
+        "istio",
+        partial(virtual_service, follows=True),
+        {"virtual_service": "shop", "test_http_route": "test traffic"},
+        "http",
+    ),
+}
+"""Whose test traffic goes to the idle colour."""
 
 
 class Routed:
@@ -110,9 +120,16 @@ class Routed:
     def others(self) -> Any:
         """All but the list of destinations that is ours."""
         spec = copy.deepcopy(self.spec())
-        for name in ("backendRefs", "route"):
-            spec[self.kind.main][1].pop(name, None)
+        del spec[self.kind.main][1][self.list_name]
         return spec
+
+    @property
+    def list_name(self) -> str:
+        return "backendRefs" if self.kind.provider == "gateway_api" else "route"
+
+    def weights(self, rule: int) -> list[int]:
+        """Of blue and green."""
+        return [each.get("weight") for each in self.spec()[self.kind.main][rule][self.list_name]]
 
     def options(self, **more: Any) -> dict[str, Any]:
         where = {"namespace": self.namespace, "kubeconfig": str(self.cluster.kubeconfig)}
@@ -153,6 +170,13 @@ def routed(request: pytest.FixtureRequest, cluster: Handle, served: str) -> Iter
     cluster.admin.delete(location(made.manifest))
 
 
+@pytest.fixture(params=FOLLOWING)
+def following(request: pytest.FixtureRequest, cluster: Handle, served: str) -> Iterator[Routed]:
+    made = Routed(cluster, served, FOLLOWING[request.param])
+    yield made
+    cluster.admin.delete(location(made.manifest))
+
+
 @pytest.fixture
 def case(routed: Routed) -> Case:
     router = routed.router()
@@ -180,8 +204,7 @@ def test_nobody_elses_change_is_overwritten(routed: Routed) -> None:
         router = routed.router()
         expected = router.read()
         theirs = routed.spec()
-        name = "backendRefs" if routed.kind.provider == "gateway_api" else "route"
-        theirs[routed.kind.main][1][name][0]["weight"] = 60 + number
+        theirs[routed.kind.main][1][routed.list_name][0]["weight"] = 101 + number
         routed.cluster.admin.patch(location(routed.manifest), {"spec": theirs})
         there = routed.spec()
         with pytest.raises(ConflictError):
@@ -191,8 +214,7 @@ def test_nobody_elses_change_is_overwritten(routed: Routed) -> None:
 
 def broken(routed: Routed) -> dict[str, tuple[Any, str, str]]:
     """By what is wrong: the spec, the code and what is said."""
-    gateway = routed.kind.provider == "gateway_api"
-    name, whole = ("backendRefs" if gateway else "route"), routed.spec()
+    gateway, name, whole = routed.kind.provider == "gateway_api", routed.list_name, routed.spec()
     third = {"name": "other", "port": 80, "weight": 5} if gateway else {"destination": {"host": "other"}, "weight": 5}
 
     def having(change: Any) -> Any:
@@ -237,3 +259,44 @@ def test_the_command_by_hand_is_a_json_patch_of_the_weights(routed: Routed) -> N
     ]
     routed.cluster.admin.patch(location(routed.manifest), json.loads(patch), JSON_PATCH)
     assert router.read() == GREEN
+
+
+def test_test_traffic_goes_to_the_idle_colour_in_the_same_patch(following: Routed) -> None:
+    before = following.cluster.get(following.manifest)["metadata"]["generation"]
+    canary = following.module("traffic", split={"green": 10})
+    assert canary["changed"], canary
+    assert (following.weights(1), following.weights(0)) == ([90, 10], [0, 100])
+    planned = following.module("traffic", to="green", _ansible_check_mode=True, _ansible_diff=True)
+    assert (following.weights(1), following.weights(0)) == ([90, 10], [0, 100])
+    done = following.module("traffic", to="green", _ansible_diff=True)
+    assert planned["diff"] == done["diff"]
+    tested = {"blue": 100, "green": 0}
+    assert done["diff"]["after"]["shop"] == {"shop": {"blue": 0, "green": 100, "test traffic": tested}}
+    assert (following.weights(1), following.weights(0)) == ([0, 100], [100, 0])
+    assert following.cluster.get(following.manifest)["metadata"]["generation"] == before + 2
+    router = following.router()
+    router.read()
+    *_words, patch = shlex.split(router.by_hand(BLUE))
+    assert len(json.loads(patch)) == 4
+
+
+def test_test_traffic_that_meets_the_live_colour_is_drift_and_can_be_mended(following: Routed) -> None:
+    spec = following.spec()
+    for each in spec[following.kind.main][0][following.list_name]:
+        each["weight"] = 100 - each["weight"]
+    following.cluster.admin.patch(location(following.manifest), {"spec": spec})
+    told = following.module("traffic", to="green")
+    assert (told["failure"]["code"], "test traffic of" in told["msg"]) == ("drift", True), told["msg"]
+    assert following.module("traffic", to="blue", on_drift="mend")["changed"]
+    assert (following.weights(1), following.weights(0)) == ([100, 0], [0, 100])
+
+
+def test_somebody_elses_change_of_test_traffic_is_a_conflict(following: Routed) -> None:
+    router = following.router()
+    expected, theirs = router.read(), following.spec()
+    theirs[following.kind.main][0][following.list_name][1]["weight"] = 99
+    following.cluster.admin.patch(location(following.manifest), {"spec": theirs})
+    there = following.spec()
+    with pytest.raises(ConflictError):
+        router.apply(GREEN, expected)
+    assert following.spec() == there
