@@ -13,6 +13,8 @@ import os
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from .._errors import DeniedError, InvalidError, MissingError
 from .._requires import require_kubernetes
@@ -69,22 +71,19 @@ def find_server(options: t.Mapping[str, t.Any]) -> Server:
     Raises ``missing`` where nothing leads to a server, ``denied`` for a file that cannot be read, and ``invalid``.
     """
     given = {name: _or_environment(options.get(name), variable) for name, variable in ENVIRONMENT.items()}
-    known = _configuration(given)
-    auth = known.auth_settings().values()
-    headers = {setting["key"]: setting["value"] for setting in auth if setting.get("in") == "header"}
-    if given["api_key"]:
-        headers = {"authorization": f"Bearer {given['api_key']}"}
-    url = (given["host"] or known.host or "").rstrip("/")
+    in_full = given["host"] and (given["api_key"] or given["client_cert"]) and not given["kubeconfig"]
+    known = Server("", {}, proxy=_proxy_to(given["host"])) if in_full else _configured(given)
+    url = (given["host"] or known.url).rstrip("/")
     if not url.startswith(("https://", "http://")):
         raise InvalidError(f"host is {url!r}", "the URL of an API server, such as https://10.0.0.1:6443")
     return Server(
         url=url,
-        headers=headers,
-        ca_cert=_readable(given["ca_cert"], "ca_cert") or known.ssl_ca_cert,
-        client_cert=_readable(given["client_cert"], "client_cert") or known.cert_file,
-        client_key=_readable(given["client_key"], "client_key") or known.key_file,
-        validate_certs=known.verify_ssl if given["validate_certs"] is None else _truth(given["validate_certs"]),
-        tls_name=getattr(known, "tls_server_name", None),
+        headers={"authorization": f"Bearer {given['api_key']}"} if given["api_key"] else known.headers,
+        ca_cert=_readable(given["ca_cert"], "ca_cert") or known.ca_cert,
+        client_cert=_readable(given["client_cert"], "client_cert") or known.client_cert,
+        client_key=_readable(given["client_key"], "client_key") or known.client_key,
+        validate_certs=known.validate_certs if given["validate_certs"] is None else _truth(given["validate_certs"]),
+        tls_name=known.tls_name,
         proxy=given["proxy"] or known.proxy,
     )
 
@@ -97,13 +96,17 @@ def _truth(given: t.Any) -> bool:
     return str(given).lower() not in ("0", "false", "no", "off")
 
 
-def _configuration(given: t.Mapping[str, t.Any]) -> t.Any:
-    """The library's settings; those of no file where the options say it all."""
+def _proxy_to(url: str) -> str | None:
+    """What the environment says."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
+def _configured(given: t.Mapping[str, t.Any]) -> Server:
+    """What a kubeconfig or our own pod says, read by the library, which who gives it all in options never pays for."""
     library = require_kubernetes()
     known = library.client.Configuration()
     known.host = ""
-    if given["host"] and (given["api_key"] or given["client_cert"]) and not given["kubeconfig"]:
-        return known
     try:
         _load(library.config, known, given["kubeconfig"], given["context"])
     except Exception as error:
@@ -113,7 +116,17 @@ def _configuration(given: t.Mapping[str, t.Any]) -> t.Any:
             "a kubeconfig with the context, or host and api_key",
             "Set kubeconfig and context, or the environment variables K8S_AUTH_KUBECONFIG and K8S_AUTH_CONTEXT",
         ) from error
-    return known
+    auth = known.auth_settings().values()
+    return Server(
+        url=known.host or "",
+        headers={setting["key"]: setting["value"] for setting in auth if setting.get("in") == "header"},
+        ca_cert=known.ssl_ca_cert,
+        client_cert=known.cert_file,
+        client_key=known.key_file,
+        validate_certs=known.verify_ssl,
+        tls_name=getattr(known, "tls_server_name", None),
+        proxy=known.proxy,
+    )
 
 
 def _load(config: t.Any, known: t.Any, kubeconfig: t.Any, context: str | None) -> None:

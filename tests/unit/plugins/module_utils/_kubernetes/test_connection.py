@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("kubernetes")
 
 from plugins.module_utils._errors import DeniedError, InvalidError, MissingError
+from plugins.module_utils._kubernetes import connection
 from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC, ENVIRONMENT, find_server
 
 NOTHING = dict.fromkeys(CONNECTION_SPEC)
@@ -102,3 +103,22 @@ def test_where_nothing_leads_to_a_server_it_is_said(
 ) -> None:
     with pytest.raises(error, match=said):
         found(**options)
+
+
+def test_who_gives_it_all_in_options_never_pays_for_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwanted() -> t.NoReturn:
+        raise AssertionError("the library is used")
+
+    monkeypatch.setattr(connection, "require_kubernetes", unwanted)
+    assert found(host="https://other:1", api_key="mine") == ("https://other:1", "Bearer mine")
+    with pytest.raises(AssertionError, match="the library is used"):
+        found(host="https://other:1")
+
+
+@pytest.mark.parametrize(("bypassed", "proxy"), [("", "http://proxy:3128"), ("other", None)])
+def test_a_proxy_of_the_environment_counts(bypassed: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", bypassed)
+    mine = {**NOTHING, "host": "https://other:1", "api_key": "mine"}
+    assert find_server(mine).proxy == proxy
+    assert find_server({**mine, "proxy": "http://mine:1"}).proxy == "http://mine:1"
