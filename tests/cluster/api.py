@@ -123,13 +123,15 @@ class Api:
     def _ask(self, method: str, target: str, data: bytes | None, content_type: str) -> http.client.HTTPResponse:
         headers = self._headers() if data is None else {**self._headers(), "Content-Type": content_type}
         kept: http.client.HTTPSConnection | None = getattr(self._threads, "connection", None)
+        self._threads.connection = None
         if kept is not None:
             # A server that was started anew has closed what was kept; only a request it has not answered is repeated.
-            with contextlib.suppress(http.client.RemoteDisconnected, ConnectionError):
+            with contextlib.suppress(http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
                 kept.request(method, target, data, headers)
-                return kept.getresponse()
+                response = kept.getresponse()
+                self._threads.connection = kept
+                return response
             kept.close()
-        self._threads.connection = None
         connection = self._connect(self.timeout)
         connection.request(method, target, data, headers)
         response = connection.getresponse()
