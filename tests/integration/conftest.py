@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from demo.rig import find_haproxy
+from tests.aws.fixture import aws, aws_server  # noqa: F401 -- fixtures
 from tests.cluster.cluster import Handle
 from tests.cluster.shared import shared_cluster, tell_skipped
 

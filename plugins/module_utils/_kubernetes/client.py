@@ -52,6 +52,10 @@ class RefusedContentError(BlueGreenError):
     """What was sent is not valid (422) or too large (413), or one of the tests of a JSON Patch does not hold."""
 
 
+class _UnauthorizedError(DeniedError):
+    """401"""
+
+
 class _AgainError(Exception):
     """Not this time."""
 
@@ -209,10 +213,6 @@ class Client:
         self._server, self._pool = server, pool
 
 
-class _UnauthorizedError(DeniedError):
-    """401"""
-
-
 def connect(options: t.Mapping[str, t.Any]) -> Client:
     """The client of the connection options; one for all who give the same ones."""
     key = json.dumps([options.get(name) for name in CONNECTION_SPEC], sort_keys=True)
@@ -263,8 +263,8 @@ class Watched:
                     self._take(event)
                     if done(self.items):
                         return True
-            except (ExpiredError, UnreachableError):
-                self._version = ""
+            except (ExpiredError, UnreachableError, _UnauthorizedError):
+                self._version = ""  # to list asks for another token, where the one we have has run out
             self._clock.sleep(min(BACKOFF, left))  # a watch may end as soon as it has begun
 
     def _take(self, event: Json) -> None:

@@ -256,6 +256,17 @@ def test_a_watch_that_is_refused_says_why() -> None:
         assert fails(errors.DeniedError, lambda: watched.until(lambda _items: False, 5)).startswith(FORBIDDEN)
 
 
+def test_a_token_that_runs_out_between_list_and_watch_is_asked_for_once_more() -> None:
+    tokens = iter(["old", "new", "never asked for"])
+    refused = refusal(401, "Unauthorized")
+    more = events(event("ADDED", pod("b", 11)))
+    with Server(listed(pod("a", 1)), refused, refused, listed(pod("a", 1)), more) as server:
+        client = Client(lambda: keys(server.url, next(tokens)), 5.0)
+        assert Watched(client, "/pods").until(lambda items: names(items) == {"a", "b"}, 5)
+    used = [headers["authorization"] for _m, _p, headers, _b in server.asked]
+    assert used == ["Bearer old"] * 3 + ["Bearer new"] * 2
+
+
 def test_a_silent_watch_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CLOSED_BY_OURSELVES", 0.1)
     with Server(events(BOOKMARK, then="hang")) as server:
