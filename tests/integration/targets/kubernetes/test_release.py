@@ -16,6 +16,7 @@ from tests.cluster.api import location
 from tests.cluster.manifests import deployment
 from tests.cluster.rights import USER, bind, roles
 
+VERSIONS = {"blue": "1.0", "green": "1.1"}
 CREW = {"blue": 2, "green": 0}
 STAGES = (
     ("pre_deploy", "bluegreen-pre-deploy", "blue"),
@@ -33,13 +34,19 @@ STAGES = (
 def test_a_release_its_way_back_and_the_end_of_the_old_colour_drop_nothing(example: Any) -> None:
     """Each stage with exactly the rights that the documentation gives it."""
     checks: dict[str, bool | None] = {}
+    calm: list[tuple[float, float, str]] = []
     gone = math.inf
     with example.load() as seen:
         for stage, role, live in STAGES:
             bind(example.cluster, example.namespace, roles()[role], location(example.objects["Service", "my-app"]))
+            moves = not calm or calm[-1][2] != VERSIONS[live]
+            if calm and moves:
+                calm[-1] = (calm[-1][0], time.time(), calm[-1][2])
             done = example.play(stage, user=USER, bluegreen_version="1.1", bluegreen_rollback_fails=False)
             assert done.returncode == 0, (stage, done.stdout + done.stderr)
             assert example.live() == live, stage
+            if moves:
+                calm.append((time.time(), math.inf, VERSIONS[live]))
             if stage == "retire":
                 wait_until(lambda: not example.pods("blue"), 60, "the last pod of blue has ended")
                 gone = time.time()
@@ -48,6 +55,13 @@ def test_a_release_its_way_back_and_the_end_of_the_old_colour_drop_nothing(examp
     head, records = seen
     # A GET that meets the end of an idle connection to a pod is asked again (RFC 9112, 9.3.1); a POST has failed.
     assert (head["failed"], head["websockets"]["lost"]) == (0, 0), head["failures"]
+    # A connection that is open stays with its pod; a new one goes to the live colour.
+    assert {
+        (version, record.version)
+        for since, until, version in calm
+        for record in records
+        if record.kind == "short" and since < record.start < record.end < until
+    } == {("1.0", "1.0"), ("1.1", "1.1")}
     assert {record.version for record in records if record.start > gone} == {"1.1"}
     assert (example.replicas("blue"), example.ready("green")) == (0, 3)
     assert set(checks.values()) == {True}
