@@ -27,9 +27,10 @@ from typing import Any, NoReturn
 
 from demo.rig import find_haproxy
 
-from . import services
+from . import listeners, services
 from .balancer import PEER
 from .bench import Bench, BrokenError, Cost, Ratio, Samples
+from .listeners import Listeners
 from .peers import Peers, installed
 from .play import TooLongError
 from .probe import Probe
@@ -40,7 +41,7 @@ from .switch import Switch
 MOST_RUNS = 50
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WHY_ABSENT = {
-    "missing": "NOT INSTALLED, so there is nothing to compare with: install requirements/bench.txt (and kubectl)",
+    "missing": "NOT INSTALLED, so there is nothing to compare with: install requirements/bench.txt (and kubectl, aws)",
     "skipped": "skipped, since it takes minutes",
 }
 
@@ -104,6 +105,7 @@ def bench(runs: int, quick: bool) -> None:
             Probe(directory, stack),
             Skew(directory, stack),
             Services(directory, stack, absent=None if installed(services.PEER) and services.KUBECTL else "missing"),
+            Listeners(directory, stack, absent=None if installed(listeners.PEER) and listeners.CLI else "missing"),
             Peers(directory, stack, 20, absent=missing),
             Peers(directory, stack, 200, absent=missing or ("skipped" if quick else None), most_runs=1),
         ]

@@ -23,7 +23,7 @@ options:
         description: The kind of route.
         type: str
         required: true
-        choices: [gateway_api, haproxy, istio, kubernetes, kubernetes_workers]
+        choices: [alb, gateway_api, haproxy, istio, kubernetes, kubernetes_workers, route53]
       haproxy:
         description:
           - A HAProxy, over its runtime API, on the host that the module runs on.
@@ -141,6 +141,70 @@ options:
             type: str
           timeout:
             description: Seconds for one question to the server, with its repetitions.
+            type: float
+            default: 10.0
+      alb:
+        description:
+          - The weights of two target groups in the action of a listener or of one rule, of an application or network
+            load balancer. All else of the action stays as it is.
+          - Needs the Python library C(botocore), which comes with C(boto3).
+        type: dict
+        suboptions:
+          target_groups:
+            description: The target group of each colour, by name or ARN.
+            type: dict
+            required: true
+          listener_arn:
+            description: The listener, of which the default action is the route, unless a rule is named.
+            type: str
+          rule_arn:
+            description: The rule whose action is the route.
+            type: str
+          load_balancer:
+            description: The load balancer by name or ARN, where no other ARN is given. Needs O(routes[].alb.port).
+            type: str
+          port:
+            description: The port of its listener.
+            type: int
+          rule_priority:
+            description: The priority of the rule.
+            type: int
+          rule_tags:
+            description: The tags of the rule. Exactly one rule of the listener must have all of them.
+            type: dict
+          healthy_per_zone:
+            description:
+              - How many healthy targets a colour needs in each zone that the load balancer is enabled in, before it
+                gets more traffic. With V(0) the zones do not matter.
+            type: int
+            default: 1
+          region:
+            description: The region. E(AWS_REGION), E(AWS_DEFAULT_REGION), or that of the profile.
+            type: str
+          profile:
+            description: The profile of the configuration files of AWS. E(AWS_PROFILE).
+            type: str
+          access_key:
+            description: The access key. E(AWS_ACCESS_KEY_ID), or a role, as the AWS libraries find it.
+            type: str
+          secret_key:
+            description: Its secret. E(AWS_SECRET_ACCESS_KEY).
+            type: str
+          session_token:
+            description: The token of a temporary key. E(AWS_SESSION_TOKEN).
+            type: str
+          endpoint_url:
+            description: Another endpoint than AWS's. E(AWS_ENDPOINT_URL).
+            type: str
+          validate_certs:
+            description: Whether the endpoint's certificate must be valid.
+            type: bool
+            default: true
+          aws_ca_bundle:
+            description: The file of authorities to trust. E(AWS_CA_BUNDLE).
+            type: path
+          timeout:
+            description: Seconds for one attempt of a call. There are up to six, with a growing wait in between.
             type: float
             default: 10.0
       gateway_api:
@@ -318,6 +382,79 @@ options:
             type: str
           timeout:
             description: Seconds for one question to the server, with its repetitions.
+            type: float
+            default: 10.0
+      route53:
+        description:
+          - The weights of two record sets with the same name and type in Amazon Route 53, aliases or not. Values, TTLs,
+            health checks and other record sets stay as they are.
+          - One atomic change, which is refused if they are not exactly as they were read. At least one has a weight
+            at any time, as Route 53 takes weights that are all 0 for equal shares.
+          - DNS is slow. RV(bluegreen.deploy.traffic#module:routes[].old_until) is when the last answer from before has
+            run out. Lower the TTL beforehand with the module M(bluegreen.deploy.dns_ttl).
+          - Holds multiples of 0.5 %.
+          - Where the record sets have health checks, Route 53 gives a colour with weight 0 to clients, too, when the
+            other one is unhealthy.
+          - Needs the Python library C(botocore), which comes with C(boto3).
+        type: dict
+        suboptions:
+          record:
+            description: The DNS name, in full or within the zone, or V(@) for the zone itself.
+            type: str
+            required: true
+          type:
+            description: The type of both record sets.
+            type: str
+            choices: [A, AAAA, CAA, CNAME, HTTPS, MX, NAPTR, PTR, SPF, SRV, SSHFP, SVCB, TLSA, TXT]
+            default: A
+          zone_id:
+            description: The hosted zone by its id. One of this and O(routes[].route53.zone).
+            type: str
+          zone:
+            description: The hosted zone by its name.
+            type: str
+          private_zone:
+            description: With O(routes[].route53.zone), whether it is a private one. By default, the one that there is.
+            type: bool
+          set_identifiers:
+            description: The set identifier of each colour's record set. By default, the name of the colour.
+            type: dict
+          wait:
+            description:
+              - Whether to wait until all servers of Route 53 have a change, which takes up to a minute as a rule.
+            type: bool
+            default: true
+          wait_timeout:
+            description: Seconds for that. After them the change counts as failed.
+            type: float
+            default: 120.0
+          region:
+            description: The region. E(AWS_REGION), E(AWS_DEFAULT_REGION), or that of the profile.
+            type: str
+          profile:
+            description: The profile of the configuration files of AWS. E(AWS_PROFILE).
+            type: str
+          access_key:
+            description: The access key. E(AWS_ACCESS_KEY_ID), or a role, as the AWS libraries find it.
+            type: str
+          secret_key:
+            description: Its secret. E(AWS_SECRET_ACCESS_KEY).
+            type: str
+          session_token:
+            description: The token of a temporary key. E(AWS_SESSION_TOKEN).
+            type: str
+          endpoint_url:
+            description: Another endpoint than AWS's. E(AWS_ENDPOINT_URL).
+            type: str
+          validate_certs:
+            description: Whether the endpoint's certificate must be valid.
+            type: bool
+            default: true
+          aws_ca_bundle:
+            description: The file of authorities to trust. E(AWS_CA_BUNDLE).
+            type: path
+          timeout:
+            description: Seconds for one attempt of a call. There are up to six, with a growing wait in between.
             type: float
             default: 10.0
   colours:

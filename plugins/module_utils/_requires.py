@@ -15,6 +15,18 @@ import typing as t
 from ._errors import MissingError
 
 
+def require_botocore() -> t.Any:
+    """The library under boto3, which is all that is used of it."""
+    try:
+        import botocore.config  # noqa: PLC0415  only now
+        import botocore.exceptions  # noqa: PLC0415  only now
+        import botocore.parsers  # noqa: PLC0415  only now
+        import botocore.session  # noqa: PLC0415  only now
+    except ImportError as error:
+        raise _missing("botocore") from error
+    return botocore
+
+
 def require_jmespath() -> t.Any:
     """The jmespath library; who has no JMESPath to work out never pays for it."""
     try:

@@ -157,13 +157,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._errors import ConflictError, InvalidError
+from ..module_utils._errors import InvalidError
 from ..module_utils._kubernetes.client import Client, connect
 from ..module_utils._kubernetes.connection import CONNECTION_SPEC
 from ..module_utils._kubernetes.deployments import Deployment, State, Wanted
 from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
-from ..module_utils._traffic.route import Route, of_all
+from ..module_utils._traffic.route import refuse_live
 from ..module_utils._traffic.split import known
 
 ARGUMENT_SPEC = {
@@ -181,16 +181,6 @@ ARGUMENT_SPEC = {
         "apply_defaults": True,
     },
 }
-
-
-def refuse_live(routes: list[Route], colour: str) -> None:
-    for route, split in zip(routes, of_all(lambda route: route.router.read(), routes)):
-        if split.share(colour):
-            raise ConflictError(
-                f"route {route.name} has {split}",
-                f"no traffic on {colour}",
-                f"{colour} is not idle: nothing was changed. Name the idle colour",
-            )
 
 
 def wanted(params: dict[str, t.Any], others: list[Deployment]) -> list[Wanted]:

@@ -45,15 +45,19 @@ options:
           - The kind of store.
           - V(file) is a file on the host that the module runs on.
           - V(kubernetes) is a ConfigMap, which needs the Python library C(kubernetes) where the module runs.
+          - V(dynamodb) is an item in a DynamoDB table, which needs the Python library C(botocore) there.
         type: str
-        choices: [file, kubernetes]
+        choices: [file, kubernetes, dynamodb]
         default: file
       path:
         description: For O(store.type=file), its directory. It is made, with mode 0700, if it is missing.
         type: path
         default: /var/lib/bluegreen
       timeout:
-        description: Seconds to wait at most for others who are writing, or for an answer with all its repetitions.
+        description:
+          - Seconds to wait at most for others who are writing, or for an answer with all its repetitions.
+          - For O(store.type=dynamodb), seconds for one attempt of a call. There are up to six, with a growing wait in
+            between.
         type: float
         default: 10.0
       namespace:
@@ -61,7 +65,9 @@ options:
         type: str
         default: default
       name:
-        description: The name of the ConfigMap. By default C(bluegreen-) and the app, in letters that a name may have.
+        description:
+          - The name of the ConfigMap. By default C(bluegreen-) and the app, in letters that a name may have.
+          - For O(store.type=dynamodb), the key of the item. By default O(app).
         type: str
       kubeconfig:
         description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
@@ -85,11 +91,39 @@ options:
         description: The file of its key. E(K8S_AUTH_KEY_FILE).
         type: path
       validate_certs:
-        description: Whether the server's certificate must be valid. E(K8S_AUTH_VERIFY_SSL).
+        description:
+          - Whether the server's certificate must be valid. E(K8S_AUTH_VERIFY_SSL).
+          - For O(store.type=dynamodb), it must be unless this is V(false).
         type: bool
       proxy:
         description: The URL of an HTTP proxy. E(K8S_AUTH_PROXY).
         type: str
+      table:
+        description:
+          - For O(store.type=dynamodb), the name of the table. Its whole key is C(app), a string.
+          - It is not made. Where it is missing, the error says how to make it.
+        type: str
+      region:
+        description: The region of the table. E(AWS_REGION), E(AWS_DEFAULT_REGION), or that of the profile.
+        type: str
+      profile:
+        description: The profile of the configuration files of AWS. E(AWS_PROFILE).
+        type: str
+      access_key:
+        description: The access key. E(AWS_ACCESS_KEY_ID), or a role, as the AWS libraries find it.
+        type: str
+      secret_key:
+        description: Its secret. E(AWS_SECRET_ACCESS_KEY).
+        type: str
+      session_token:
+        description: The token of a temporary key. E(AWS_SESSION_TOKEN).
+        type: str
+      endpoint_url:
+        description: Another endpoint than AWS's. E(AWS_ENDPOINT_URL).
+        type: str
+      aws_ca_bundle:
+        description: The file of authorities to trust. E(AWS_CA_BUNDLE).
+        type: path
   action:
     description:
       - What to do.
@@ -330,8 +364,8 @@ failure:
   contains:
     code:
       description: >-
-        One of V(invalid), V(locked), V(frozen), V(conflict), V(broken), V(unsupported), V(denied), V(timeout),
-        V(unreachable), V(not_verified), V(drift), V(failed).
+        One of V(invalid), V(locked), V(frozen), V(conflict), V(broken), V(missing), V(unsupported), V(denied),
+        V(timeout), V(unreachable), V(not_verified), V(drift), V(failed).
       type: str
   sample:
     code: locked

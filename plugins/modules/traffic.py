@@ -216,6 +216,11 @@ routes:
     took_ms:
       description: From the start of the change to its acknowledgement, in milliseconds.
       type: float
+    old_until:
+      description: >-
+        The last moment at which a client may still reach the colour that was lowered, as it stays with what it was told
+        before, such as a sticky target group. ISO 8601 in UTC. Null where the provider cannot tell.
+      type: str
     restored:
       description: After a failure, whether the route is back. Null if it was not touched.
       type: bool
@@ -237,6 +242,7 @@ routes:
       verified: true
       committed_at: "2026-11-23T03:00:00.123456+00:00"
       took_ms: 0.871
+      old_until: null
       restored: null
       restored_at: null
       drift: []

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import ConflictError, DriftError, MissingError, NotReadyError, UnsupportedError
-from .._traffic.split import WHOLE, Split
+from .._traffic.split import Split
 from .client import Client, Json, LostAnswerError, RefusedContentError
 
 Place = tuple[str, list[Json]]
@@ -61,8 +61,7 @@ class Destinations:
         first, second = (self._weight(colour) for colour in self.colours)
         if not first + second:
             raise NotReadyError(f"all weights of {self.what} are 0", "a weight for one colour at least")
-        share = round(WHOLE * first / (first + second))
-        return Split.only(self.colours, self.colours[0], min(max(share, bool(first)), WHOLE - bool(second)))
+        return Split.of_weights(self.colours, first, second)
 
     def holding(self, wanted: Split) -> list[Json]:
         """In percent where those are whole numbers, else in 0.01 %."""

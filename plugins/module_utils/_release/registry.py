@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import typing as t
 
+from .dynamodb import KIND as DYNAMODB
 from .file import KIND as FILE
 from .kubernetes import KIND as KUBERNETES
 from .record import checked_app
 from .store import Store, StoreKind
 
-STORES: dict[str, StoreKind] = {kind.name: kind for kind in (FILE, KUBERNETES)}
+STORES: dict[str, StoreKind] = {kind.name: kind for kind in (FILE, KUBERNETES, DYNAMODB)}
 
 STORE_SPEC: dict[str, t.Any] = {
     "store": {

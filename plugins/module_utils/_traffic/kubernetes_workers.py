@@ -99,7 +99,7 @@ class KubernetesWorkers(Router):
         if not first + second:
             names = " and ".join(each.name for each in self._deployments.values())
             raise NotReadyError(f"{names} have 0 replicas", "workers of one colour", "Scale up the one that is to work")
-        return Split.only(self._colours, self._colours[0], round(WHOLE * first / (first + second)))
+        return Split.of_weights(self._colours, first, second)
 
     def _steps(self, wanted: Split) -> tuple[tuple[str, int], tuple[str, int]]:
         """Who is to have how many pods, in the order in which that is done."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import InvalidError
+from .alb import PROVIDER as ALB
 from .gateway_api import PROVIDER as GATEWAY_API
 from .haproxy import PROVIDER as HAPROXY
 from .istio import PROVIDER as ISTIO
 from .kubernetes import PROVIDER as KUBERNETES
 from .kubernetes_workers import PROVIDER as KUBERNETES_WORKERS
 from .route import Route
+from .route53 import PROVIDER as ROUTE53
 from .router import Provider
 from .split import colour_pair
 
 PROVIDERS: dict[str, Provider] = {
-    provider.name: provider for provider in (GATEWAY_API, HAPROXY, ISTIO, KUBERNETES, KUBERNETES_WORKERS)
+    provider.name: provider for provider in (ALB, GATEWAY_API, HAPROXY, ISTIO, KUBERNETES, KUBERNETES_WORKERS, ROUTE53)
 }
 
 ROUTES_SPEC: dict[str, t.Any] = {

@@ -8,9 +8,9 @@ from __future__ import annotations
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
-from .._errors import BlueGreenError
+from .._errors import BlueGreenError, ConflictError
 from .router import Router
 from .split import Split
 
@@ -43,6 +43,8 @@ class Outcome:
     """When the provider acknowledged the change, ISO 8601 in UTC."""
     took_ms: float | None = None
     """From the start of the change to its acknowledgement."""
+    old_until: str | None = None
+    """The last moment at which a client may still reach the colour that was lowered, where the provider knows."""
     restored: bool | None = None
     """After a failure: is the route back? None where it was not touched."""
     restored_at: str | None = None
@@ -59,6 +61,7 @@ class Outcome:
             "verified": self.verified,
             "committed_at": self.committed_at,
             "took_ms": self.took_ms,
+            "old_until": self.old_until,
             "restored": self.restored,
             "restored_at": self.restored_at,
             "drift": list(self.drift),
@@ -88,6 +91,17 @@ def of_all(work: t.Callable[[Route], T], routes: t.Sequence[Route]) -> list[T]:
     return [t.cast(T, answer) for answer in answers]
 
 
+def refuse_live(routes: t.Sequence[Route], colour: str) -> None:
+    """Raises ``conflict`` where any of them gives the colour a share of the traffic."""
+    for route, split in zip(routes, of_all(lambda route: route.router.read(), routes)):
+        if split.share(colour):
+            raise ConflictError(
+                f"route {route.name} has {split}",
+                f"no traffic on {colour}",
+                f"{colour} is not idle: nothing was changed. Name the idle colour",
+            )
+
+
 def with_routes(error: BlueGreenError, outcomes: t.Sequence[Outcome], failed: int = 1) -> BlueGreenError:
     error.details["routes"] = [outcome.as_result() for outcome in outcomes]
     if failed > 1:
@@ -102,4 +116,11 @@ def named(route: Route, error: BaseException) -> BlueGreenError:
 
 
 def utc_now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    return later(0.0) or ""
+
+
+def later(seconds: float | None) -> str | None:
+    """So many seconds from now, ISO 8601 in UTC."""
+    if seconds is None:
+        return None
+    return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat(timespec="microseconds")

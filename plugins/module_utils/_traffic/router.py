@@ -51,6 +51,8 @@ class Activity:
     """None: the provider does not count."""
     unready: tuple[str, ...] = ()
     """Why members are not ready, a sentence for each of the first few, where the provider knows."""
+    gaps: tuple[str, ...] = ()
+    """Where too few of them are ready for the colour to serve, such as an availability zone, a sentence each."""
 
 
 class Router(abc.ABC):
@@ -61,6 +63,8 @@ class Router(abc.ABC):
     """
 
     capabilities: t.ClassVar[Capabilities]
+    home = False
+    """What is applied is the way home: clients that would stay with a colour are to leave it, too."""
 
     @abc.abstractmethod
     def read(self) -> Split:
@@ -104,6 +108,11 @@ class Router(abc.ABC):
     @abc.abstractmethod
     def long_lived(self) -> dict[str, int] | None:
         """Open connections of each colour that no answer will end, such as WebSockets. None: cannot tell."""
+
+    def lingers(self, before: Split, after: Split) -> float | None:
+        """Seconds after a change during which clients may still reach the colour that was lowered, as they hold on
+        to what they were told before. None: cannot tell."""
+        return None
 
     def shown(self, split: Split) -> dict[str, t.Any]:
         """What the provider holds when the split is in force, for a diff. Contacts nobody."""

@@ -59,6 +59,12 @@ class Split:
         return cls(*colours, share if colour == colours[0] else WHOLE - share)
 
     @classmethod
+    def of_weights(cls, colours: tuple[str, str], first: int, second: int) -> Split:
+        """Of two weights that are not both 0. One that is not 0 has a share, however small it is."""
+        share = round(WHOLE * first / (first + second))
+        return cls(*colours, min(max(share, bool(first)), WHOLE - bool(second)))
+
+    @classmethod
     def parse(cls, colours: tuple[str, str], shares: t.Mapping[str, t.Any]) -> Split:
         """Percentages by colour; one is enough, the other follows."""
         if not shares:

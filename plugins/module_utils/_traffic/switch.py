@@ -31,7 +31,7 @@ from .._errors import (
 )
 from .._wait import SYSTEM_CLOCK, Clock, until
 from .fence import Fence, held
-from .route import Outcome, Route, named, of_all, side_by_side, utc_now, with_routes
+from .route import Outcome, Route, later, named, of_all, side_by_side, utc_now, with_routes
 from .router import Router
 from .split import Split, percent
 from .undo import put_back
@@ -133,6 +133,8 @@ def switch(
 
 def _each_for_itself(routes: t.Sequence[Route], order: Order, dry_run: bool, fence: Fence | None) -> list[Outcome]:
     alone = replace(order, all_or_nothing=True)
+    for route in routes:
+        route.router.home = True
     done = side_by_side(lambda route: switch([route], alone, dry_run=dry_run, fence=fence)[0], routes)
     failed = [one for one in done if isinstance(one, BlueGreenError)]
     if not failed:
@@ -210,6 +212,10 @@ def _rehearse(route: Route, planned: t.Sequence[Outcome]) -> None:
 
 def _need_ready(router: Router, colour: str) -> None:
     seen = router.observe()
+    if seen is not None and seen[colour].gaps and not router.home:
+        raise NotReadyError(
+            f"{colour} is not ready everywhere: {'; '.join(seen[colour].gaps)}", "as many as are needed", "Start them"
+        )
     if seen is not None and seen[colour].ready < 1:
         why = f" ({'; '.join(seen[colour].unready)})" if seen[colour].unready else ""
         raise NotReadyError(
@@ -257,7 +263,8 @@ def _commit(
                 route.router.apply(plan.after, plan.before)
                 took = (time.monotonic() - began) * 1000
                 plan = replace(plan, committed_at=utc_now(), took_ms=round(took, 3))
-            return replace(plan, verified=_verified(route.router, order, clock))
+            plan = replace(plan, verified=_verified(route.router, order, clock))
+            return replace(plan, old_until=later(route.router.lingers(plan.before, plan.after)))
         except Exception as error:  # noqa: BLE001 -- whatever it is, what was moved must be put back
             return replace(plan, error=named(route, error))
 

@@ -81,15 +81,21 @@ def by_hand(route: Route, target: Split) -> str:
 def _restore(router: Router, outcome: Outcome, target: Split, fence: Fence | None) -> Outcome:
     left_half_done = outcome.error is not None and outcome.committed_at is None
     with held(fence):
-        go_back(router, target, None if left_half_done else (outcome.after,))
+        go_back(router, target, None if left_half_done else (outcome.after,), drift=outcome.drift)
     restored_at = utc_now()
     if router.verify(target) is False:
         raise NotVerifiedError(f"the split is {router.read()}", f"{target}")
     return replace(outcome, after=target, changed=target != outcome.before, restored=True, restored_at=restored_at)
 
 
-def go_back(router: Router, home: Split, ours: t.Collection[Split] | None, live: str | None = None) -> bool:
-    """Put ``home`` in force where it is not; returns whether something was changed.
+def go_back(
+    router: Router,
+    home: Split,
+    ours: t.Collection[Split] | None,
+    live: str | None = None,
+    drift: tuple[str, ...] = (),
+) -> bool:
+    """Put ``home`` in force where it is not; returns whether something was changed. ``drift`` was there before.
 
     Raises ``conflict`` where the split in force is neither that nor one of ``ours``. None: any is.
     """
@@ -97,7 +103,8 @@ def go_back(router: Router, home: Split, ours: t.Collection[Split] | None, live:
     if ours is not None and now not in (home, *ours):
         expected = " or ".join(map(str, ours))
         raise ConflictError(f"the split is {now}", f"{expected}, as it was left here", "Somebody else moved it")
-    if now == home and not router.drift():
+    if now == home and router.drift() in ((), drift):
         return False
+    router.home = True
     router.apply(home, now, live)
     return True

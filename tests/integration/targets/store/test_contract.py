@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils._aws import client as aws_client
 from plugins.module_utils._errors import BlueGreenError, ConflictError
 from plugins.module_utils._kubernetes.client import _CLIENTS
 from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
 from plugins.module_utils._release.registry import STORES, build_store
 from plugins.module_utils._release.store import Store
 from tests.cluster.cluster import Handle
+
+from .test_dynamodb import make_table, options_of
 
 FORK = multiprocessing.get_context("fork")
 PATIENCE = 60
@@ -68,13 +71,29 @@ def in_a_config_map(request: pytest.FixtureRequest) -> Case:
     return Case(another, left_over)
 
 
+def in_a_table(request: pytest.FixtureRequest) -> Case:
+    aws = request.getfixturevalue("aws")
+    make_table(aws)
+    options = {**options_of(aws), "timeout": 20.0}
+
+    def left_over() -> list[str]:
+        keys = {item["app"]["S"] for item in aws.client("dynamodb").scan(TableName=options["table"])["Items"]}
+        return sorted(keys - {"shop"})
+
+    def another() -> Store:
+        aws_client._CLIENTS.clear()  # another process has connections of its own
+        return build_store({"store": options}, "shop")
+
+    return Case(another, left_over)
+
+
 @pytest.fixture(scope="module")
 def namespace(cluster: Handle) -> Iterator[str]:
     with cluster.namespace() as name:
         yield name
 
 
-CASES = {"file": in_a_file, "kubernetes": in_a_config_map}
+CASES = {"file": in_a_file, "kubernetes": in_a_config_map, "dynamodb": in_a_table}
 
 
 @pytest.fixture(params=CASES)

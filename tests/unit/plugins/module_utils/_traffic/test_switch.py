@@ -570,6 +570,7 @@ def test_the_result_is_plain_data() -> None:
         "verified": None,
         "committed_at": None,
         "took_ms": None,
+        "old_until": None,
         "restored": None,
         "restored_at": None,
         "drift": [],

@@ -1,0 +1,159 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The APIs of AWS: one session, and errors with a code. Private to this collection.
+
+Source: docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/CommonErrors.html, and the same page of the
+other services.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import typing as t
+
+from .._errors import BlueGreenError, DeniedError, InvalidError, MissingError, UnreachableError
+from .._requires import require_botocore
+from .connection import AWS_SPEC, open_session
+from .shared import Look, Shared
+
+Json = dict[str, t.Any]
+
+LOOK = "Look what is there before you try again"
+WHO_AM_I = "See aws sts get-caller-identity"
+
+# Parts of the services' codes: each service has its own spelling.
+UNKNOWN = (
+    *("ExpiredToken", "RequestExpired", "InvalidClientTokenId", "UnrecognizedClient", "InvalidAccessKeyId"),
+    *("SignatureDoesNotMatch", "InvalidSignature", "IncompleteSignature", "AuthFailure", "MissingAuthenticationToken"),
+)
+DENIED = ("AccessDenied", "UnauthorizedOperation", "NotAuthorized", "OptInRequired")
+BUSY = (
+    *("Throttl", "RequestLimitExceeded", "TooManyRequests", "PriorRequestNotComplete", "SlowDown"),
+    *("ServiceUnavailable", "ProvisionedThroughputExceeded", "BandwidthLimitExceeded"),
+)
+MISSING = ("NotFound", "NoSuch")
+INVALID = (
+    *("ValidationError", "ValidationException", "InvalidInput", "InvalidParameter", "MalformedInput"),
+    *("InvalidConfigurationRequest", "InvalidLoadBalancerAction", "IncompatibleProtocols", "AssociationLimit"),
+)
+NOBODY = (
+    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"),
+    *("UnauthorizedSSOTokenError", "SSOTokenLoadError", "NoAuthTokenError"),
+)
+"""Exceptions of botocore, of which an older one has not all."""
+
+
+class CodedError(BlueGreenError):
+    """What the service answered, where it is none of the kinds below: ``told`` is the service's own code."""
+
+    def __init__(self, told: str, message: str) -> None:
+        self.told = told
+        super().__init__(message)
+
+
+class LostAnswerError(UnreachableError):
+    """The call was sent, and nobody knows whether it was carried out: look before it is made again."""
+
+
+class Aws:
+    """One account and region; for any number of threads.
+
+    Raises ``denied``, ``missing`` (the service finds it not), ``unreachable`` (also: still throttled after all
+    attempts), ``invalid`` or ``failed``, in the words of the service where it has any.
+    """
+
+    def __init__(self, options: t.Mapping[str, t.Any]) -> None:
+        with _translated("AWS"):
+            self._session, self._with = open_session(options)
+        self._clients: dict[str, t.Any] = {}
+        self._shared: dict[tuple[str, ...], Shared[t.Any]] = {}
+        self._making = threading.Lock()
+
+    def call(self, service: str, action: str, **parameters: t.Any) -> Json:
+        """``action`` in botocore's spelling, such as C(describe_listeners)."""
+        with _translated(f"{service} {action}"):
+            answer: Json = getattr(self._client(service), action)(**parameters)
+        return answer
+
+    def pages(self, service: str, action: str, key: str, **parameters: t.Any) -> list[t.Any]:
+        """What is under ``key`` on all pages."""
+        with _translated(f"{service} {action}"):
+            found = self._client(service).get_paginator(action).paginate(**parameters)
+            return [item for page in found for item in page.get(key) or ()]
+
+    def look(self, *what: str, ask: t.Callable[[], t.Any]) -> Look[t.Any]:
+        """At what all who look at the same share."""
+        with self._making:
+            return Look(self._shared.setdefault(what, Shared(ask)))
+
+    def _client(self, service: str) -> t.Any:
+        with self._making:  # sessions are not for threads, clients are
+            if service not in self._clients:
+                self._clients[service] = self._session.create_client(service, **self._with)
+            return self._clients[service]
+
+
+def connect(options: t.Mapping[str, t.Any]) -> Aws:
+    """The client of the connection options; one for all who give the same ones."""
+    key = json.dumps([options.get(name) for name in AWS_SPEC], sort_keys=True)
+    with _CONNECTING:
+        if key not in _CLIENTS:
+            _CLIENTS[key] = Aws(options)
+        return _CLIENTS[key]
+
+
+_CLIENTS: dict[str, Aws] = {}
+_CONNECTING = threading.Lock()
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> t.Iterator[None]:
+    """Errors of botocore as ours."""
+    library = require_botocore()
+    errors = library.exceptions
+    try:
+        yield
+    except errors.ClientError as error:
+        raise _answered(what, error.response) from error
+    except (errors.BotoCoreError, errors.HTTPClientError) as error:
+        raise _unanswered(what, error, errors) from error
+    except library.parsers.ResponseParserError as error:
+        words = " ".join(str(error).split())[:200]
+        raise LostAnswerError(
+            f"{what} is answered with what is none of AWS: {words}", "an answer of AWS", LOOK
+        ) from error
+
+
+def _answered(what: str, response: Json) -> BlueGreenError:
+    told, status = response.get("Error", {}), response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code, message = str(told.get("Code", "")), " ".join(str(told.get("Message", "")).split())
+    said = f"{what}: {message or 'no message'} ({code})"
+    kinds: tuple[tuple[tuple[str, ...], BlueGreenError], ...] = (
+        (UNKNOWN, DeniedError(said, "credentials that AWS takes", f"They may have expired. {WHO_AM_I}")),
+        (DENIED, DeniedError(said, "a policy that allows it", "docs/aws.md has the policy that each stage needs")),
+        (BUSY, UnreachableError(f"{said}, after all attempts", "an answer", "Try again when less is going on")),
+        (MISSING, MissingError(said, "one that is there, in this account and region", "See region and profile")),
+        (INVALID, InvalidError(said)),
+    )
+    found = next((error for parts, error in kinds if any(part in code for part in parts)), None)
+    if found is None and (status >= 500 or code.isdecimal()):
+        return LostAnswerError(said, "an answer", LOOK)
+    return found or CodedError(code, said)
+
+
+def _unanswered(what: str, error: Exception, errors: t.Any) -> BlueGreenError:
+    said = f"{what}: {' '.join(str(error).split())}"
+    if isinstance(error, tuple(getattr(errors, name) for name in NOBODY if hasattr(errors, name))):
+        return DeniedError(
+            said, "access_key and secret_key, a profile, a role or the environment variables of AWS", WHO_AM_I
+        )
+    if isinstance(error, errors.NoRegionError):
+        return InvalidError(said, "region, the environment variable AWS_REGION, or a profile with one")
+    if isinstance(error, (errors.ReadTimeoutError, errors.ConnectionClosedError)):
+        return LostAnswerError(said, "an answer", LOOK)
+    if isinstance(error, (errors.ConnectionError, errors.HTTPClientError)):
+        return UnreachableError(said, "an answer", "See region, endpoint_url and the network")
+    return InvalidError(said)

@@ -1,0 +1,131 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two colours' weights in the actions of a listener or rule; pure functions. Private to this collection.
+
+Source: docs.aws.amazon.com/elasticloadbalancing/latest/APIReference, ForwardActionConfig and TargetGroupTuple; the user
+guide for application load balancers, "Sticky sessions".
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._errors import DriftError, MissingError, NotReadyError, UnsupportedError
+from .._traffic.split import WHOLE, Split
+from .client import Json
+
+MOST_GROUPS = 5
+"""Target groups in one action; AWS's limit."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The actions of a listener or rule, as they were read, one of which forwards."""
+
+    what: str
+    actions: t.Sequence[Json]
+    groups: t.Mapping[str, str]
+    """By colour, the ARN of its target group."""
+
+    def split(self) -> Split:
+        """Raises ``unsupported`` where anybody else has a share, and ``not_ready`` where nobody has one."""
+        weights = self._weights()
+        strangers = [arn for arn, weight in weights.items() if arn not in self.groups.values() and weight]
+        if strangers:
+            raise UnsupportedError(
+                f"{self.what} gives a share to target group {short(strangers[0])}",
+                f"only to {' and '.join(map(short, self.groups.values()))}",
+                "Take it out, or name another listener or rule",
+            )
+        first, second = (weights.get(arn, 0) for arn in self.groups.values())
+        if not first + second:
+            raise NotReadyError(f"all weights of {self.what} are 0", "a weight for one colour at least")
+        return Split.of_weights(self._colours(), first, second)
+
+    def unattached(self) -> list[str]:
+        """The colours whose target groups are not in the action."""
+        weights = self._weights()
+        return [colour for colour, arn in self.groups.items() if arn not in weights]
+
+    def sticky_for(self) -> int:
+        """Seconds for which a client stays with the target group that it got first, whatever the weights say; or 0."""
+        config = self._config().get("TargetGroupStickinessConfig") or {}
+        return int(config.get("DurationSeconds", 0)) if config.get("Enabled") else 0
+
+    def holding(self, wanted: Split, only: bool = False) -> list[Json]:
+        """The actions with other weights, and all else as it is; one whose group is missing gets it.
+
+        ``only``: the group of a colour without a share is left out, so that nobody stays with it.
+        """
+        shares = {arn: _weight(wanted, colour) for colour, arn in self.groups.items()}
+        if only:
+            shares = {arn: weight for arn, weight in shares.items() if weight}
+        before = self._config()
+        known = [each for each in self._tuples() if each["TargetGroupArn"] not in self.groups.values()]
+        ours = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in shares.items()]
+        if len(known) + len(ours) > MOST_GROUPS:
+            raise UnsupportedError(f"{self.what} would forward to {len(known) + len(ours)} target groups", "at most 5")
+        config = {**before, "TargetGroups": [*ours, *known]}
+        forward = {key: value for key, value in self.actions[self._place()].items() if key != "TargetGroupArn"}
+        return [
+            {**forward, "ForwardConfig": config} if number == self._place() else _sent(action)
+            for number, action in enumerate(self.actions)
+        ]
+
+    def check(self) -> Forward:
+        """Raises ``unsupported`` where the actions forward to nobody, and ``missing`` where to none of the colours."""
+        if not {*self.groups.values()} & {*self._weights()}:
+            raise MissingError(
+                f"{self.what} forwards to {' and '.join(map(short, self._weights()))}",
+                f"{' or '.join(map(short, self.groups.values()))}",
+                "Name the target groups that it has, or another listener or rule",
+            )
+        return self
+
+    def _colours(self) -> tuple[str, str]:
+        first, second = self.groups
+        return first, second
+
+    def _place(self) -> int:
+        places = [number for number, action in enumerate(self.actions) if action["Type"] == "forward"]
+        if len(places) != 1:
+            kinds = ", ".join(action["Type"] for action in self.actions) or "nothing"
+            raise UnsupportedError(f"the action of {self.what} is {kinds}", "one that forwards to target groups")
+        return places[0]
+
+    def _config(self) -> Json:
+        found: Json = self.actions[self._place()].get("ForwardConfig") or {}
+        return found
+
+    def _tuples(self) -> list[Json]:
+        action = self.actions[self._place()]
+        return self._config().get("TargetGroups") or [{"TargetGroupArn": action["TargetGroupArn"], "Weight": 1}]
+
+    def _weights(self) -> dict[str, int]:
+        """By ARN. A single group without a weight has it all."""
+        weights: dict[str, int] = {}
+        for each in self._tuples():
+            if each["TargetGroupArn"] in weights:
+                raise DriftError(f"{self.what} names target group {short(each['TargetGroupArn'])} twice", "once")
+            weights[each["TargetGroupArn"]] = int(each.get("Weight", 1))
+        return weights
+
+
+def short(arn: str) -> str:
+    """The name in an ARN of a load balancer or target group, and what else tells it apart."""
+    parts = arn.rpartition(":")[2].split("/")
+    return parts[1] if parts[0] == "targetgroup" and len(parts) > 1 else "/".join(parts)
+
+
+def _weight(wanted: Split, colour: str) -> int:
+    """In percent where those are whole numbers, else in 0.1 %: AWS takes 0 to 999."""
+    share = wanted.share(colour)
+    return share // 100 if wanted.first_share % 100 == 0 else share // (WHOLE // 1000)
+
+
+def _sent(action: Json) -> Json:
+    """What is read of an action holds no secret, which must then be sent as unchanged."""
+    oidc = action.get("AuthenticateOidcConfig")
+    return {**action, "AuthenticateOidcConfig": {**oidc, "UseExistingClientSecret": True}} if oidc else action

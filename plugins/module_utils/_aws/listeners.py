@@ -1,0 +1,89 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Listeners, rules and target groups by name, port, priority or tag. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._errors import InvalidError, MissingError
+from .client import Aws, Json
+from .forward import short
+
+AT_MOST = 20
+"""Resources whose tags can be asked for at once; AWS's limit."""
+
+
+def listener_of(rule: str) -> str:
+    """The ARN of a rule holds that of its listener."""
+    head, slash, _rule = rule.replace(":listener-rule/", ":listener/").rpartition("/")
+    if ":listener-rule/" not in rule or not slash:
+        raise InvalidError(f"rule_arn is {rule}", "the ARN of a rule, arn:…:listener-rule/…")
+    return head
+
+
+def balancer_of(listener: str) -> str:
+    """The ARN of a listener holds that of its load balancer."""
+    if ":listener/" not in listener:
+        raise InvalidError(f"listener_arn is {listener}", "the ARN of a listener, arn:…:listener/…")
+    return listener.replace(":listener/", ":loadbalancer/").rpartition("/")[0]
+
+
+def find_listener(aws: Aws, balancer: str, port: int) -> str:
+    """By the name or ARN of its load balancer, and its port."""
+    arn = balancer if balancer.startswith("arn:") else _balancer_named(aws, balancer)
+    found = aws.pages("elbv2", "describe_listeners", "Listeners", LoadBalancerArn=arn)
+    there = [f"{each['Protocol']} {each['Port']}" for each in found]
+    mine = [each["ListenerArn"] for each in found if each["Port"] == port]
+    return _the_one(mine, f"listeners at port {port} of load balancer {balancer}", there)
+
+
+def find_rule(rules: t.Sequence[Json], priority: int) -> str:
+    there = [each["Priority"] for each in rules]
+    mine = [each["RuleArn"] for each in rules if each["Priority"] == str(priority)]
+    return _the_one(mine, f"rules of priority {priority}", there)
+
+
+def find_tagged_rule(aws: Aws, rules: t.Sequence[Json], tags: t.Mapping[str, t.Any]) -> str:
+    """The one that has all these tags."""
+    wanted = {str(key): str(value) for key, value in tags.items()}
+    arns = [each["RuleArn"] for each in rules if not each.get("IsDefault")]
+    told = [
+        each
+        for start in range(0, len(arns), AT_MOST)
+        for each in aws.call("elbv2", "describe_tags", ResourceArns=arns[start : start + AT_MOST])["TagDescriptions"]
+    ]
+    mine = [each["ResourceArn"] for each in told if wanted.items() <= _tags(each).items()]
+    return _the_one(mine, f"rules with the tags {wanted}", [f"{len(arns)} rules"])
+
+
+def _tags(described: Json) -> dict[str, str]:
+    return {tag["Key"]: tag.get("Value", "") for tag in described["Tags"]}
+
+
+def find_groups(aws: Aws, named: t.Mapping[str, str]) -> dict[str, str]:
+    """The ARN of each colour's target group, given by ARN or name."""
+    return {colour: name if name.startswith("arn:") else _group_named(aws, name) for colour, name in named.items()}
+
+
+def _group_named(aws: Aws, name: str) -> str:
+    def ask() -> str:
+        found = aws.call("elbv2", "describe_target_groups", Names=[name])["TargetGroups"]
+        return _the_one([each["TargetGroupArn"] for each in found], f"target groups named {name}", [])
+
+    return t.cast(str, aws.look("group", name, ask=ask).once())
+
+
+def _balancer_named(aws: Aws, name: str) -> str:
+    found = aws.call("elbv2", "describe_load_balancers", Names=[name])["LoadBalancers"]
+    return _the_one([each["LoadBalancerArn"] for each in found], f"load balancers named {name}", [])
+
+
+def _the_one(mine: t.Sequence[str], what: str, there: t.Sequence[str]) -> str:
+    if len(mine) == 1:
+        return mine[0]
+    if mine:
+        listed = ", ".join(map(short, mine))
+        raise InvalidError(f"there are {len(mine)} {what}: {listed}", "one", "Name it by its ARN")
+    raise MissingError(f"there are no {what}" + (f", only {', '.join(there)}" if there else ""), "one")

@@ -1,0 +1,85 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The targets of a target group, as the load balancer sees them. Private to this collection.
+
+Source: docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html, "Target health
+status" and "Health check reason codes".
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections import Counter
+
+from .client import Aws, Json
+
+DRAINING = ("draining", "unhealthy.draining")
+NOT_CHECKED = "Target.HealthCheckDisabled"
+EVERYWHERE = "all"
+
+
+def look_at(aws: Aws, group: str) -> t.Any:
+    """At its targets, a description each; one question for all routes that have the group."""
+    key = "TargetHealthDescriptions"
+    return aws.look(
+        "targets", group, ask=lambda: aws.call("elbv2", "describe_target_health", TargetGroupArn=group)[key]
+    )
+
+
+def members(targets: t.Sequence[Json]) -> list[Json]:
+    """Those that are to serve: who is leaving is none."""
+    return [each for each in targets if each["TargetHealth"]["State"] not in DRAINING]
+
+
+def is_ready(target: Json) -> bool:
+    """Whether it would be given a request: it is healthy, or nobody checks."""
+    health = target["TargetHealth"]
+    return bool(health["State"] == "healthy" or health.get("Reason") == NOT_CHECKED)
+
+
+def trouble(target: Json) -> str:
+    """Why it is not, in AWS's words."""
+    health, port = target["TargetHealth"], target["Target"].get("Port")
+    told = ", ".join(filter(None, (health.get("Description"), health.get("Reason"))))
+    name = target["Target"]["Id"] + (f":{port}" if port else "")
+    return f"target {name} is {health['State']}" + (f" ({told})" if told else "")
+
+
+def zones_without(aws: Aws, balancer: str, targets: t.Sequence[Json], least: int) -> dict[str, int]:
+    """The zones that a load balancer is enabled in with fewer ready targets than ``least``, and how many they have."""
+    ready = [target for target in targets if is_ready(target)]
+    homeless = sorted({target["Target"]["Id"] for target in ready if not _zone(target)} & _instances(ready))
+    placed = _zones_of_instances(aws, homeless) if homeless else {}
+    found = Counter(_zone(target) or placed.get(target["Target"]["Id"], EVERYWHERE) for target in ready)
+    many = {zone: found[zone] + found[EVERYWHERE] for zone in _zones_of_balancer(aws, balancer)}
+    return {zone: count for zone, count in many.items() if count < least}
+
+
+def _zones_of_balancer(aws: Aws, balancer: str) -> list[str]:
+    """They do not change while a module runs."""
+
+    def ask() -> list[str]:
+        found = aws.call("elbv2", "describe_load_balancers", LoadBalancerArns=[balancer])["LoadBalancers"]
+        return [zone["ZoneName"] for one in found for zone in one["AvailabilityZones"]]
+
+    return t.cast("list[str]", aws.look("zones of", balancer, ask=ask).once())
+
+
+def _zones_of_instances(aws: Aws, identities: t.Sequence[str]) -> dict[str, str]:
+    def ask() -> dict[str, str]:
+        found = aws.pages("ec2", "describe_instances", "Reservations", InstanceIds=[*identities])
+        instances = [instance for reservation in found for instance in reservation["Instances"]]
+        return {each["InstanceId"]: each["Placement"]["AvailabilityZone"] for each in instances}
+
+    return t.cast("dict[str, str]", aws.look("zones of", *identities, ask=ask).once())
+
+
+def _instances(targets: t.Sequence[Json]) -> set[str]:
+    """An address outside the network has no zone, and serves all of them."""
+    return {target["Target"]["Id"] for target in targets if target["Target"]["Id"].startswith("i-")}
+
+
+def _zone(target: Json) -> str | None:
+    zone = target["Target"].get("AvailabilityZone")
+    return str(zone) if zone else None

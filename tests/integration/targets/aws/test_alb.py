@@ -1,0 +1,500 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Listeners and rules keep what the engine takes for granted, and all that is not ours in them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from plugins.module_utils._aws import client, shared
+from plugins.module_utils._aws.connection import AWS_SPEC
+from plugins.module_utils._errors import ConflictError
+from plugins.module_utils._traffic.alb import PROVIDER
+from plugins.module_utils._traffic.route import Route
+from plugins.module_utils._traffic.router import Router
+from plugins.module_utils._traffic.switch import Order, switch
+from tests.aws.handle import REGION, SECRET, Aws
+from tests.aws.scene import ZONES, Scene, forward
+from tests.integration.balancer import BLUE, COLOURS, GREEN, green
+from tests.integration.contract import SHARED_SPLITS, Case, Contract
+from tests.unit.plugins.modules.process import run_module
+
+DEFAULTS = {name: option.get("default") for name, option in PROVIDER.spec["options"].items()}
+PORTS = {"blue": (8001, 8002), "green": (8003, 8004)}
+"""Nobody is there: what the load balancer sees is told to it."""
+ROUNDS = 100
+KEY = "AKIDTEST"
+
+
+class Shop(Scene):
+    """A load balancer with two healthy targets of each colour, one in each zone; blue has everything."""
+
+    def __init__(self, aws: Aws, kind: str = "application") -> None:
+        super().__init__(aws)
+        client._CLIENTS.clear()
+        protocol = "HTTP" if kind == "application" else "TCP"
+        self.balancer_arn = self.balancer(kind=kind)
+        self.groups = {colour: self.group(f"shop-{colour}", Protocol=protocol) for colour in COLOURS}
+        self.blue, self.green = self.groups["blue"], self.groups["green"]
+        self.arn = self.listener(self.balancer_arn, {self.blue: 100, self.green: 0}, Protocol=protocol)
+        for colour, group in self.groups.items():
+            for port, zone in zip(PORTS[colour], ZONES, strict=True):
+                self.register(group, port, zone=zone)
+                self.tell(colour, port, "healthy")
+
+    def tell(self, colour: str, port: int, state: str, reason: str | None = None) -> None:
+        self.aws.force_health(self.groups[colour], "127.0.0.1", state, reason, port=port)
+
+    def actions(self, arn: str | None = None) -> list[dict[str, Any]]:
+        described = self.described(arn or self.arn)
+        return list(described.get("DefaultActions") or described["Actions"])
+
+    def described(self, arn: str) -> dict[str, Any]:
+        elbv2 = self.aws.client("elbv2")
+        if ":listener-rule/" in arn:
+            return dict(elbv2.describe_rules(RuleArns=[arn])["Rules"][0])
+        return dict(elbv2.describe_listeners(ListenerArns=[arn])["Listeners"][0])
+
+    def weights(self, arn: str | None = None) -> dict[str, int]:
+        """By colour, or by ARN where it is another group's."""
+        (action,) = [each for each in self.actions(arn) if each["Type"] == "forward"]
+        names = {group: colour for colour, group in self.groups.items()}
+        found = {each["TargetGroupArn"]: each["Weight"] for each in action["ForwardConfig"]["TargetGroups"]}
+        return {names.get(group, group): weight for group, weight in found.items()}
+
+    def hosts(self, many: int, weights: Mapping[str, int] | None = None) -> list[str]:
+        """So many rules, a host name each."""
+        given = weights or {self.blue: 100, self.green: 0}
+        asked = ([{"Field": "host-header", "Values": [f"h{number}.example"]}] for number in range(1, many + 1))
+        return [self.rule(self.arn, number, each, given) for number, each in enumerate(asked, 1)]
+
+    def options(self, **more: Any) -> dict[str, Any]:
+        names = {colour: f"shop-{colour}" for colour in COLOURS}
+        way = {} if {"rule_arn", "load_balancer"} & more.keys() else {"listener_arn": self.arn}
+        keys = {"region": REGION, "access_key": KEY, "secret_key": SECRET, "endpoint_url": self.aws.url}
+        return {**keys, "target_groups": names, **way, **more}
+
+    def router(self, **more: Any) -> Router:
+        return PROVIDER.build(COLOURS, {**DEFAULTS, **self.options(**more)})
+
+    def route(self, name: str = "shop", **more: Any) -> dict[str, Any]:
+        return {"name": name, "provider": "alb", "alb": self.options(**more)}
+
+    def traffic(self, *routes: dict[str, Any], **options: Any) -> dict[str, Any]:
+        return run_module("traffic", routes=[*routes] or [self.route()], **options)
+
+
+@pytest.fixture
+def shop(aws: Aws) -> Shop:
+    return Shop(aws)
+
+
+# --- The contract -----------------------------------------------------------------------------------------
+
+
+def listener(aws: Aws) -> Case:
+    shop = Shop(aws)
+    return _case(shop, shop.router(), shop.arn)
+
+
+def rule(aws: Aws) -> Case:
+    shop = Shop(aws)
+    (arn,) = shop.hosts(1)
+    return _case(shop, shop.router(rule_arn=arn), arn)
+
+
+def network(aws: Aws) -> Case:
+    shop = Shop(aws, "network")
+    return _case(shop, shop.router(), shop.arn)
+
+
+def _case(shop: Shop, router: Router, arn: str) -> Case:
+    return Case(
+        router, lambda: shop.described(arn), (*SHARED_SPLITS, green(0.1), green(99.9)), (green(0.01), green(33.33))
+    )
+
+
+@pytest.fixture(params=[listener, rule, network])
+def case(request: pytest.FixtureRequest, aws: Aws) -> Case:
+    made: Case = request.param(aws)
+    return made
+
+
+class TestAlb(Contract):
+    """Of a listener's default action, of a rule, and of a network load balancer's listener."""
+
+
+# --- What is changed, and what is not ---------------------------------------------------------------------
+
+
+def test_all_else_of_the_action_stays(shop: Shop) -> None:
+    """Stickiness, a third group without a share, and an action before it, whose secret is never told."""
+    other = shop.group("other")
+    oidc = {
+        "Type": "authenticate-oidc",
+        "Order": 1,
+        "AuthenticateOidcConfig": {
+            "Issuer": "https://id.example",
+            "AuthorizationEndpoint": "https://id.example/a",
+            "TokenEndpoint": "https://id.example/t",
+            "UserInfoEndpoint": "https://id.example/u",
+            "ClientId": "shop",
+            "ClientSecret": "hidden",
+        },
+    }
+    (forwards,) = forward({shop.blue: 100, shop.green: 0, other: 0}, sticky=600)
+    elbv2 = shop.aws.client("elbv2")
+    elbv2.modify_listener(ListenerArn=shop.arn, DefaultActions=[oidc, {**forwards, "Order": 2}])
+    before = shop.described(shop.arn)
+    done = shop.traffic(split={"green": 10})
+    assert done["changed"], done
+    assert shop.weights() == {"blue": 90, "green": 10, other: 0}
+    (sent,) = shop.aws.calls("elbv2", "ModifyListener")[-1:]
+    assert sent.parameters["DefaultActions"][0]["AuthenticateOidcConfig"]["UseExistingClientSecret"] in (True, "true")
+    assert shop.traffic(to="blue")["changed"]
+    after = shop.described(shop.arn)
+    for described in (before, after):
+        config = described["DefaultActions"][1]["ForwardConfig"]
+        config["TargetGroups"] = sorted(config["TargetGroups"], key=str)
+        for secret in ("ClientSecret", "UseExistingClientSecret"):
+            described["DefaultActions"][0]["AuthenticateOidcConfig"].pop(secret, None)
+    assert after == before
+
+
+def test_the_plan_is_what_is_done(shop: Shop) -> None:
+    for share in (10, 50, 100):
+        planned = shop.traffic(split={"green": share}, _ansible_check_mode=True, _ansible_diff=True)
+        before = shop.weights()
+        done = shop.traffic(split={"green": share}, _ansible_diff=True)
+        assert planned["diff"] == done["diff"]
+        (held,) = done["diff"]["after"]["shop"].values()
+        assert held == {"shop-blue": 100 - share, "shop-green": share}
+        assert before != shop.weights() == {"blue": 100 - share, "green": share}
+        assert not shop.traffic(split={"green": share})["changed"]
+
+
+def test_one_listener_costs_a_read_a_write_and_a_look_back(shop: Shop) -> None:
+    shop.aws.clear_calls()
+    assert shop.traffic(shop.route(target_groups=shop.groups), to="green")["changed"]
+    made = Counter(call.action for call in shop.aws.calls())
+    health, zones = made.pop("DescribeTargetHealth"), made.pop("DescribeLoadBalancers")
+    assert made == {"DescribeListeners": 2, "ModifyListener": 1}
+    assert (health, zones) == (3, 1)
+
+
+def test_twenty_rules_are_switched_and_no_other(shop: Shop) -> None:
+    """A read for all of them, a write each, and a look back at all, as often as it takes."""
+    arns = shop.hosts(22)
+    named, left = arns[:20], arns[20:]
+    before = [shop.described(arn) for arn in left]
+    shop.aws.clear_calls()
+    routes = [shop.route(f"r{number}", rule_arn=arn, target_groups=shop.groups) for number, arn in enumerate(named)]
+    assert shop.traffic(*routes, to="green")["changed"]
+    made = Counter(call.action for call in shop.aws.calls())
+    assert made["ModifyRule"] == 20
+    assert made.total() <= 1.3 * 22 + 3  # and the targets' health: of both colours, and of one again
+    assert {tuple(shop.weights(arn).items()) for arn in named} == {(("blue", 0), ("green", 100))}
+    assert [shop.described(arn) for arn in left] == before
+
+
+def test_several_listeners_and_rules_are_one_switch(shop: Shop) -> None:
+    second = shop.listener(shop.balancer_arn, {shop.blue: 100, shop.green: 0}, port=443)
+    arns = shop.hosts(10)
+    routes = [shop.route(), shop.route("https", listener_arn=second)]
+    routes += [shop.route(f"r{number}", rule_arn=arn) for number, arn in enumerate(arns)]
+    assert shop.traffic(*routes, to="green")["changed"]
+    assert {tuple(shop.weights(arn).values()) for arn in (*arns,)} == {(0, 100)}
+    assert (shop.weights(), shop.weights(second)) == ({"blue": 0, "green": 100}, {"blue": 0, "green": 100})
+
+
+def test_the_command_by_hand_is_the_change(shop: Shop) -> None:
+    router = shop.router()
+    router.read()
+    words = shlex.split(router.by_hand(GREEN))
+    assert words[:1] + words[5:8] == ["aws", "elbv2", "modify-listener", "--listener-arn"]
+    shop.aws.client("elbv2").modify_listener(ListenerArn=shop.arn, DefaultActions=json.loads(words[-1]))
+    assert router.read() == GREEN
+
+
+# --- Names, tags and pages --------------------------------------------------------------------------------
+
+
+def test_listeners_and_rules_are_found_by_name_port_priority_and_tag(shop: Shop) -> None:
+    """Among 60 listeners and 130 rules, of which AWS tells some at a time."""
+    shop.aws.set(rules_per_load_balancer=200)
+    arns = shop.hosts(130)
+    for port in range(8100, 8158):
+        shop.listener(shop.balancer_arn, {shop.blue: 100, shop.green: 0}, port=port)
+    last = shop.listener(shop.balancer_arn, {shop.blue: 100, shop.green: 0}, port=9000)
+    shop.aws.client("elbv2").add_tags(ResourceArns=[arns[128]], Tags=[{"Key": "app", "Value": "shop"}])
+    named = {"load_balancer": "shop", "port": 80}
+    routes = [
+        shop.route("by port", load_balancer="shop", port=9000),
+        shop.route("by priority", rule_priority=130, **named),
+        shop.route("by tag", rule_tags={"app": "shop"}, **named),
+    ]
+    assert shop.traffic(*routes, to="green")["changed"]
+    assert [tuple(shop.weights(arn).values()) for arn in (arns[129], arns[128], arns[0])] == [
+        (0, 100),
+        (0, 100),
+        (100, 0),
+    ]
+    assert shop.weights(last) == {"blue": 0, "green": 100}
+
+
+# --- Health -----------------------------------------------------------------------------------------------
+
+
+def test_a_group_that_nothing_forwards_to_is_drift_and_is_added_with_weight_0(shop: Shop) -> None:
+    shop.split(shop.arn, {shop.blue: 1})
+    told = shop.traffic(to="green")
+    assert (told["failure"]["code"], "which has no health" in told["msg"]) == ("drift", True), told["msg"]
+    assert shop.traffic(to="blue", on_drift="mend")["changed"]
+    assert shop.weights() == {"blue": 100, "green": 0}
+    assert shop.traffic(to="green")["changed"]
+
+
+UNFIT = {
+    "all unhealthy": ({8003: "unhealthy", 8004: "unhealthy"}, "none is ready (target 127.0.0.1:8003 is unhealthy"),
+    "one zone without": ({8004: "unhealthy"}, f"green is not ready everywhere: zone {ZONES[1]} has 0 healthy targets"),
+    "initial": ({8003: "initial", 8004: "initial"}, "none is ready (target 127.0.0.1:8003 is initial"),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_what_is_not_healthy_everywhere_gets_no_traffic(shop: Shop, what: str) -> None:
+    states, said = UNFIT[what]
+    for port, state in states.items():
+        shop.tell("green", port, state, "Target.FailedHealthChecks" if state == "unhealthy" else None)
+    told = shop.traffic(to="green")
+    assert (told["failure"]["code"], said in told["msg"]) == ("not_ready", True), told["msg"]
+    assert shop.weights() == {"blue": 100, "green": 0}
+    if what == "one zone without":
+        assert shop.traffic(shop.route(healthy_per_zone=0), to="green")["changed"]
+
+
+def test_a_zone_without_targets_does_not_keep_the_traffic_from_its_way_home(shop: Shop) -> None:
+    assert shop.traffic(to="green")["changed"]
+    shop.tell("blue", 8001, "unhealthy", "Target.FailedHealthChecks")
+    assert shop.traffic(to="blue", all_or_nothing=False)["changed"]
+
+
+def test_how_many_are_ready_is_told(shop: Shop) -> None:
+    shop.tell("green", 8003, "unhealthy", "Target.Timeout")
+    told = run_module("traffic_info", routes=[shop.route()])
+    (route,) = told["routes"]
+    assert [(seen["members"], seen["ready"]) for seen in route["activity"].values()] == [(2, 2), (2, 1)]
+
+
+# --- Stickiness -------------------------------------------------------------------------------------------
+
+
+def test_who_sticks_to_the_old_colour_is_told_until_when(shop: Shop) -> None:
+    shop.split(shop.arn, {shop.blue: 100, shop.green: 0}, sticky=600)
+    (moved,) = shop.traffic(to="green")["routes"]
+    left = _seconds(moved["old_until"]) - _seconds(moved["committed_at"])
+    assert left == pytest.approx(600, abs=1)
+    assert shop.weights() == {"blue": 0, "green": 100}
+
+
+def test_the_way_home_leaves_nobody_behind(shop: Shop) -> None:
+    """Only a group that is in the action holds its clients.
+
+    docs.aws.amazon.com/elasticloadbalancing/latest/application/sticky-sessions.html
+    """
+    shop.split(shop.arn, {shop.blue: 0, shop.green: 100}, sticky=600)
+    (moved,) = shop.traffic(to="blue", all_or_nothing=False)["routes"]
+    assert _seconds(moved["old_until"]) == pytest.approx(_seconds(moved["committed_at"]), abs=1)
+    assert shop.weights() == {"blue": 100}
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+# --- Others, and errors -----------------------------------------------------------------------------------
+
+
+def test_nobody_elses_change_is_overwritten(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "FRESH", 0.0)  # however short before it was read
+    for number in range(ROUNDS):
+        router = shop.router()
+        expected = router.read()
+        shop.split(shop.arn, {shop.blue: 100 + number, shop.green: 200})
+        there = shop.described(shop.arn)
+        with pytest.raises(ConflictError):
+            router.apply(GREEN, expected)
+        assert shop.described(shop.arn) == there
+
+
+def test_a_change_while_the_instant_is_waited_for_is_a_conflict(shop: Shop) -> None:
+    """What was read too long ago is read again right before the change."""
+    moved = threading.Timer(0.5, lambda: shop.split(shop.arn, {shop.blue: 50, shop.green: 50}))
+    moved.start()
+    try:
+        with pytest.raises(ConflictError):
+            switch([Route("shop", shop.router())], Order(GREEN, commit_at=time.time() + 1.5))
+    finally:
+        moved.join()
+    assert shop.weights() == {"blue": 50, "green": 50}
+
+
+@pytest.mark.parametrize("kth", range(1, 21))
+def test_an_error_at_any_of_twenty_writes_puts_all_back(shop: Shop, kth: int) -> None:
+    arns = shop.hosts(20)
+    shop.aws.fail("elbv2", "ModifyRule", "AccessDenied", nth=kth)
+    routes = [Route(f"r{number}", shop.router(rule_arn=arn)) for number, arn in enumerate(arns)]
+    with pytest.raises(Exception, match="is not authorized") as caught:
+        switch(routes, Order(GREEN))
+    assert caught.value.code == "denied"  # type: ignore[attr-defined]
+    assert {tuple(shop.weights(arn).values()) for arn in arns} == {(100, 0)}
+
+
+FAULTS = {
+    "throttled for a while": ("Throttling", 2, None),
+    "throttled for good": ("Throttling", None, "unreachable"),
+    "500 for a while": ("500", 2, None),
+    "500 for good": ("500", None, "unreachable"),
+    "a page of a gateway": ("html", None, "unreachable"),
+    "closed before": ("reset", 2, None),
+    "closed after it was done": ("after", 1, None),
+    "silent": ("hang", None, "unreachable"),
+    "expired": ("ExpiredToken", None, "denied"),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "action"),
+    [
+        *((what, "ModifyListener") for what in FAULTS),
+        *((what, "DescribeListeners") for what in FAULTS if what != "throttled for good"),  # half a minute each
+    ],
+)
+def test_a_fault_is_ridden_out_or_told(shop: Shop, what: str, action: str) -> None:
+    fault, times, code = FAULTS[what]
+    shop.aws.fail("elbv2", action, fault, times=times)
+    told = shop.traffic(shop.route(timeout=0.5), to="green")
+    assert told.get("failure", {}).get("code") == code, told["msg"]
+    shop.aws.clear_faults()
+    assert shop.weights() == ({"blue": 100, "green": 0} if code else {"blue": 0, "green": 100})
+    assert SECRET not in json.dumps(told)
+
+
+def test_a_group_that_is_deleted_in_between_is_missing(shop: Shop) -> None:
+    shop.aws.fail(
+        "elbv2", "ModifyListener", {"code": "TargetGroupNotFound", "message": "Target groups not found", "status": 400}
+    )
+    told = shop.traffic(to="green")
+    assert (told["failure"]["code"], "Target groups not found" in told["msg"]) == ("missing", True), told["msg"]
+    assert shop.weights() == {"blue": 100, "green": 0}
+
+
+# --- Bad input --------------------------------------------------------------------------------------------
+
+
+def other_network(shop: Shop) -> str:
+    vpc = shop.new_vpc("10.9.0.0/16")
+    return shop.group("far", VpcId=vpc)
+
+
+def at(balancer: str, port: int | None) -> dict[str, Any]:
+    return {"listener_arn": None, "load_balancer": balancer, "port": port}
+
+
+def no_such_rule(shop: Shop) -> dict[str, Any]:
+    return {"listener_arn": None, "rule_arn": shop.arn.replace(":listener/", ":listener-rule/") + "/0123456789abcdef"}
+
+
+BAD = {
+    "unknown listener": (lambda s: {"listener_arn": s.arn[:-4] + "0000"}, "missing", "listener does not exist"),
+    "no listener": (lambda _s: {"listener_arn": "web"}, "invalid", "listener_arn is web"),
+    "unknown rule": (no_such_rule, "missing", "is not there; expected the one that is named"),
+    "no rule": (lambda s: {"listener_arn": None, "rule_arn": s.arn}, "invalid", "expected the ARN of a rule"),
+    "two ways": (lambda s: {"load_balancer": "shop", "port": 80, "listener_arn": s.arn}, "invalid", "expected one"),
+    "no way": (lambda _s: {"listener_arn": None}, "invalid", "none of listener_arn"),
+    "no port": (lambda _s: at("shop", None), "invalid", "load_balancer is set without port"),
+    "unknown balancer": (lambda _s: at("nobody", 80), "missing", "load balancer does not exist"),
+    "unknown port": (
+        lambda _s: at("shop", 81),
+        "missing",
+        "port 81 of load balancer shop, only HTTP 80",
+    ),
+    "unknown priority": (lambda _s: {"rule_priority": 7}, "missing", "there are no rules of priority 7, only default"),
+    "unknown tag": (lambda _s: {"rule_tags": {"app": "x"}}, "missing", "there are no rules with the tags"),
+    "unknown group": (lambda _s: {"target_groups": {"blue": "shop-blue", "green": "nobody"}}, "missing", "not found"),
+    "one colour": (lambda _s: {"target_groups": {"blue": "shop-blue"}}, "invalid", "one of its own for blue and green"),
+    "the same twice": (lambda _s: {"target_groups": dict.fromkeys(COLOURS, "shop-blue")}, "invalid", "one of its own"),
+    "another region": (lambda _s: {"region": "eu-west-1"}, "missing", "in this account and region"),
+    "nobody there": (lambda _s: {"endpoint_url": "http://127.0.0.1:1", "timeout": 0.2}, "unreachable", "127.0.0.1:1"),
+    "half a key": (lambda _s: {"secret_key": None}, "invalid", "only one of access_key and secret_key"),
+    "no time": (lambda _s: {"timeout": 0}, "invalid", "timeout is 0"),
+    "unknown profile": (lambda _s: {"profile": "nobody"}, "invalid", "nobody"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_one_line_with_a_code(shop: Shop, what: str) -> None:
+    more, code, said = BAD[what]
+    told = shop.traffic(shop.route(**more(shop)), to="green")
+    assert (told["failure"]["code"], said in told["msg"]) == (code, True), told["msg"]
+    assert "\n" not in told["msg"]
+    assert SECRET not in json.dumps(told)
+    assert shop.weights() == {"blue": 100, "green": 0}
+
+
+ACTIONS = {
+    "redirect": (
+        lambda _s: [{"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301", "Host": "x"}}],
+        "unsupported",
+        "is redirect; expected one that forwards",
+    ),
+    "three": (lambda s: forward({s.blue: 1, s.green: 1, s.group("third"): 1}), "unsupported", "gives a share to"),
+    "neither": (lambda s: forward({s.group("third"): 1}), "missing", "forwards to third"),
+    "all zero": (lambda s: forward({s.blue: 0, s.green: 0}), "not_ready", "are 0"),
+}
+
+
+@pytest.mark.parametrize("what", ACTIONS)
+def test_an_action_that_is_no_split_is_refused(shop: Shop, what: str) -> None:
+    make, code, said = ACTIONS[what]
+    shop.aws.client("elbv2").modify_listener(ListenerArn=shop.arn, DefaultActions=make(shop))
+    there = shop.actions()
+    told = shop.traffic(to="green")
+    assert (told["failure"]["code"], said in told["msg"]) == (code, True), told["msg"]
+    assert shop.actions() == there
+
+
+def test_a_group_of_another_load_balancer_or_network_is_refused_by_aws(shop: Shop) -> None:
+    shop.split(shop.arn, {shop.blue: 1})
+    second = shop.balancer("second")
+    taken = shop.group("taken", 8003)
+    shop.listener(second, {taken: 1})
+    for group in (taken, other_network(shop)):
+        told = shop.traffic(shop.route(target_groups={"blue": shop.blue, "green": group}), to="blue", on_drift="mend")
+        assert told["failure"]["code"] in ("invalid", "unsupported"), told["msg"]
+        assert shop.weights() == {"blue": 1}
+
+
+def test_without_credentials_it_is_denied(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in shop.aws.environment.items():
+        if "KEY" not in name:
+            monkeypatch.setenv(name, value)
+    told = shop.traffic(shop.route(access_key=None, secret_key=None), to="green")
+    assert (told["failure"]["code"], "nable to locate credentials" in told["msg"]) == ("denied", True), told["msg"]
+
+
+def test_options_are_those_of_amazon_aws() -> None:
+    assert {"region", "profile", "access_key", "secret_key", "session_token", "endpoint_url"} <= AWS_SPEC.keys()
+    assert BLUE != GREEN

@@ -1,0 +1,204 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The example, made by its own template, releases by the playbooks under live load through the listener."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from demo import measure
+from demo.rig import COLOURS, ROOT, Instance, environment, free_ports, load_command, wait_until
+from tests.aws.handle import REGION, Aws
+from tests.aws.scene import Scene
+
+EXAMPLE = ROOT / "examples" / "aws"
+QUICK = {
+    "bluegreen_health_answers": 2,
+    "bluegreen_health_timeout": 60,
+    "bluegreen_front_answers": 10,
+    "bluegreen_hold": 1,
+    "bluegreen_watch": 1,
+    "bluegreen_confirmation_period": 0,
+}
+VERSIONS = {"blue": "1.0", "green": "1.1"}
+MOST = 8
+
+
+class Machines:
+    """Each instance that an Auto Scaling group starts is a demo app on loopback, and ends when the instance does."""
+
+    def __init__(self, aws: Aws, directory: Path) -> None:
+        self._aws, self._directory = aws, directory
+        self._running: dict[str, Instance] = {}
+        self.placed: list[str] = []
+        """Those whose app answers: without one an instance is told healthy here, and each request fails."""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for machine in self._running.values():
+            machine.stop()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.1):
+            there = {identity: colour for colour in COLOURS for identity in self.of(colour)}
+            for identity in there.keys() - self._running.keys():
+                port = free_ports(1)[0]
+                machine = self._running[identity] = Instance(there[identity], identity, port, self._directory)
+                machine.start(VERSIONS[there[identity]])
+                self._aws.place(identity, port)
+                self.placed.append(identity)
+
+    def of(self, colour: str) -> list[str]:
+        asked = self._aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[f"my-app-{colour}"])
+        return [each["InstanceId"] for group in asked["AutoScalingGroups"] for each in group["Instances"]]
+
+
+class Example:
+    """The stack of examples/aws, with 1.0 live on blue."""
+
+    def __init__(self, aws: Aws, directory: Path) -> None:
+        self.aws, self.directory = aws, directory
+        scene = Scene(aws)
+        given = {"VpcId": scene.vpc, "Subnets": ",".join(scene.subnets), "ImageId": "ami-0123456789abcdef0"}
+        aws.client("cloudformation").create_stack(
+            StackName="my-app",
+            TemplateBody=(EXAMPLE / "my-app.yml").read_text(),
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+        )
+        elbv2 = aws.client("elbv2")
+        (balancer,) = elbv2.describe_load_balancers(Names=["my-app"])["LoadBalancers"]
+        listeners = elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+        self.listener = {each["Port"]: each["ListenerArn"] for each in listeners}
+        groups = elbv2.describe_target_groups()["TargetGroups"]
+        self.groups = {each["TargetGroupName"].removeprefix("my-app-"): each["TargetGroupArn"] for each in groups}
+
+    def url(self, port: int) -> str:
+        return self.aws.listener_url(self.listener[port])
+
+    def healthy(self, colour: str) -> int:
+        asked = self.aws.client("elbv2").describe_target_health(TargetGroupArn=self.groups[colour])
+        return sum(each["TargetHealth"]["State"] == "healthy" for each in asked["TargetHealthDescriptions"])
+
+    def weights(self) -> dict[str, int]:
+        (listener,) = self.aws.client("elbv2").describe_listeners(ListenerArns=[self.listener[80]])["Listeners"]
+        names = {arn: colour for colour, arn in self.groups.items()}
+        found = listener["DefaultActions"][0]["ForwardConfig"]["TargetGroups"]
+        return {names[each["TargetGroupArn"]]: each["Weight"] for each in found}
+
+    def suspended(self, colour: str) -> list[str]:
+        asked = self.aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[f"my-app-{colour}"])
+        return sorted(each["ProcessName"] for each in asked["AutoScalingGroups"][0]["SuspendedProcesses"])
+
+    def play(self, playbook: str, *more: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        told = {
+            **QUICK,
+            "my_app_url": self.url(80),
+            "my_app_blue_url": self.url(8081),
+            "my_app_green_url": self.url(8082),
+            "bluegreen_state_dir": str(self.directory / "state"),
+            "bluegreen_report_dir": str(self.directory / "reports"),
+            "bluegreen_report_name": "report",
+            **variables,
+        }
+        words = ["-i", str(EXAMPLE / "inventory.yml"), f"bluegreen.deploy.{playbook}", "-e", json.dumps(told), *more]
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("ansible-playbook")), *words],
+            env=environment(**self.aws.environment, AWS_REGION=REGION),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    @contextlib.contextmanager
+    def load(self) -> Iterator[list[Any]]:
+        """A live load while the block runs; afterwards the list holds its summary and its records."""
+        out, seen = self.directory / "load.jsonl", []  # type: ignore[var-annotated]
+        words = load_command(self.url(80), out, "--rate", "50", "--slow", "1", "--streams", "1", "--websockets", "2")
+        with (self.directory / "load.log").open("w") as log:
+            process = subprocess.Popen(words, cwd=ROOT, stdout=log)
+            try:
+                wait_until(lambda: Path(log.name).stat().st_size > 0, 20, "the load runs")
+                yield seen
+            finally:
+                process.terminate()
+                process.wait(30)
+        with out.open() as file:
+            seen.extend(measure.parse(file))
+
+
+@pytest.fixture
+def example(aws: Aws, tmp_path: Path) -> Iterator[Example]:
+    made = Example(aws, tmp_path)
+    with Machines(aws, tmp_path) as machines:
+        wait_until(lambda: len(machines.placed) == made.healthy("blue") == 2, 60, "blue is healthy")
+        yield made
+
+
+SCALE = ("status", "record", "scale")
+SWITCH = ("status", "record", "switch", "processes")
+STAGES = (
+    ("pre_deploy", SCALE, "blue"),
+    ("switch", SWITCH, "green"),
+    ("rollback", SWITCH, "blue"),
+    ("pre_deploy", SCALE, "blue"),
+    ("switch", SWITCH, "green"),
+    ("post_deploy", SWITCH, "green"),
+    ("retire", SCALE, "green"),
+    ("status", ("status",), "green"),
+)
+"""In this order, with which policies, and the colour that has everything then."""
+OURS = {"autoscaling:DescribeAutoScalingGroups"}
+"""What the test itself asks all the time."""
+SERVICES = {"elbv2": "elasticloadbalancing"}
+"""Where a policy says it otherwise."""
+
+
+def policies() -> dict[str, set[str]]:
+    """The actions that docs/aws.md allows, by the name of the policy."""
+    text = (ROOT / "docs" / "aws.md").read_text().split("## Rights")[1]
+    found = json.loads(text.split("```json")[1].split("```")[0])
+    return {
+        name.removeprefix("bluegreen-"): {action for each in policy["Statement"] for action in each["Action"]}
+        for name, policy in found.items()
+    }
+
+
+def test_a_release_its_way_back_and_the_end_of_the_old_colour_drop_nothing(example: Example) -> None:
+    """Canary, swap, rollback and retire; and no stage makes a call that the documentation does not allow it."""
+    allowed, used, gone = policies(), set(), math.inf
+    with example.load() as seen:
+        for stage, names, live in STAGES:
+            example.aws.clear_calls()
+            done = example.play(stage, bluegreen_version="1.1", bluegreen_rollback_fails=False)
+            assert done.returncode == 0, (stage, done.stdout + done.stderr)
+            assert {**dict.fromkeys(COLOURS, 0), **example.weights()} == {**dict.fromkeys(COLOURS, 0), live: 100}, stage
+            assert bool(example.suspended("blue")) == (stage == "switch"), stage
+            made = {f"{SERVICES.get(call.service, call.service)}:{call.action}" for call in example.aws.calls()}
+            assert made - OURS - set().union(*(allowed[name] for name in names)) == set(), stage
+            used |= made
+            if stage == "retire":
+                gone = time.time()
+    head, records = seen
+    assert (head["failed"], head["websockets"]["lost"]) == (0, 0), head["failures"]
+    assert {record.version for record in records if record.start > gone} == {"1.1"}
+    assert {"elasticloadbalancing:ModifyListener", "dynamodb:PutItem", "autoscaling:ResumeProcesses"} <= used
