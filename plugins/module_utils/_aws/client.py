@@ -123,7 +123,7 @@ def _translated(what: str) -> t.Iterator[None]:
     except library.parsers.ResponseParserError as error:
         words = " ".join(str(error).split())[:200]
         raise LostAnswerError(
-            f"{what} is answered with what is none of AWS: {words}", "an answer of AWS", LOOK
+            f"{what} got an answer that is not of AWS: {words}", "an answer of AWS", LOOK
         ) from error
 
 

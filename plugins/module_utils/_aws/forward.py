@@ -13,9 +13,10 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import DriftError, MissingError, NotReadyError, UnsupportedError
-from .._traffic.split import WHOLE, Split
+from .._traffic.split import Split
 from .client import Json
 
+MOST_WEIGHT = 999
 MOST_GROUPS = 5
 """Target groups in one action; AWS's limit."""
 
@@ -59,7 +60,7 @@ class Forward:
 
         ``only``: the group of a colour without a share is left out, so that nobody stays with it.
         """
-        shares = {arn: _weight(wanted, colour) for colour, arn in self.groups.items()}
+        shares = dict(zip(self.groups.values(), wanted.as_weights(MOST_WEIGHT, (100, 1000))))
         if only:
             shares = {arn: weight for arn, weight in shares.items() if weight}
         before = self._config()
@@ -117,12 +118,6 @@ def short(arn: str) -> str:
     """The name in an ARN of a load balancer or target group, and what else tells it apart."""
     parts = arn.rpartition(":")[2].split("/")
     return parts[1] if parts[0] == "targetgroup" and len(parts) > 1 else "/".join(parts)
-
-
-def _weight(wanted: Split, colour: str) -> int:
-    """In percent where those are whole numbers, else in 0.1 %: AWS takes 0 to 999."""
-    share = wanted.share(colour)
-    return share // 100 if wanted.first_share % 100 == 0 else share // (WHOLE // 1000)
 
 
 def _sent(action: Json) -> Json:

@@ -57,15 +57,9 @@ def ttl_of(record: Json) -> int | None:
 
 
 def weights_of(wanted: Split) -> tuple[int, int]:
-    """Of both colours: adding up to 100 or 200 if that is exact, else the smallest ones that are read as this split."""
-    for whole in (100, 200, *range(1, 2 * MOST_WEIGHT + 1)):
-        first = round(wanted.first_share * whole / WHOLE)
-        if (
-            max(first, whole - first) <= MOST_WEIGHT
-            and Split.of_weights(wanted.colours, first, whole - first) == wanted
-        ):
-            return first, whole - first
-    raise UnsupportedError(f"weights from 0 to {MOST_WEIGHT} cannot hold the split {wanted}", "multiples of 0.5 %")
+    """Of both colours."""
+    return wanted.as_weights(MOST_WEIGHT, (100, 200))
+
 
 
 def changes(moves: t.Sequence[Move]) -> list[Json]:

@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from .._errors import InvalidError
+from .._errors import InvalidError, UnsupportedError
 
 WHOLE = 10_000
 """All traffic, in units of 0.01 %."""
@@ -75,6 +75,17 @@ class Split:
             raise InvalidError(f"the split is {found}, which adds up to {percent(sum(given.values()))} %", "100 %")
         colour, share = next(iter(given.items()))
         return cls.only(colours, colour, share)
+
+    def as_weights(self, most: int, wholes: t.Sequence[int]) -> tuple[int, int]:
+        """Whole numbers from 0 to ``most`` that are read as this split.
+
+        They add up to the first of ``wholes`` with which that is exact, or else are the smallest ones.
+        """
+        for whole in (*wholes, *range(1, 2 * most + 1)):
+            first = round(self.first_share * whole / WHOLE)
+            if max(first, whole - first) <= most and Split.of_weights(self.colours, first, whole - first) == self:
+                return first, whole - first
+        raise UnsupportedError(f"weights from 0 to {most} cannot hold the split {self}", "a coarser one")
 
     @property
     def colours(self) -> tuple[str, str]:

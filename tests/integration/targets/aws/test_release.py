@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,8 +22,8 @@ import pytest
 
 from demo import measure
 from demo.rig import COLOURS, ROOT, Instance, environment, free_ports, load_command, wait_until
-from tests.aws.handle import REGION, Aws
-from tests.aws.scene import Scene
+from tests.aws.handle import REGION, SECRET, Aws
+from tests.aws.scene import Scene, forward
 
 EXAMPLE = ROOT / "examples" / "aws"
 QUICK = {
@@ -33,7 +35,7 @@ QUICK = {
     "bluegreen_confirmation_period": 0,
 }
 VERSIONS = {"blue": "1.0", "green": "1.1"}
-MOST = 8
+TOKEN = "not-a-token-either"
 
 
 class Machines:
@@ -173,6 +175,12 @@ SERVICES = {"elbv2": "elasticloadbalancing"}
 """Where a policy says it otherwise."""
 
 
+def figures(example: Example) -> dict[str, Any]:
+    report = json.loads((example.directory / "reports" / "report.json").read_text())
+    found: dict[str, Any] = report["load_balancers"]["aws"]["figures"]
+    return found
+
+
 def policies() -> dict[str, set[str]]:
     """The actions that docs/aws.md allows, by the name of the policy."""
     text = (ROOT / "docs" / "aws.md").read_text().split("## Rights")[1]
@@ -193,6 +201,9 @@ def test_a_release_its_way_back_and_the_end_of_the_old_colour_drop_nothing(examp
             assert done.returncode == 0, (stage, done.stdout + done.stderr)
             assert {**dict.fromkeys(COLOURS, 0), **example.weights()} == {**dict.fromkeys(COLOURS, 0), live: 100}, stage
             assert bool(example.suspended("blue")) == (stage == "switch"), stage
+            if stage in ("switch", "post_deploy"):
+                until = datetime.fromisoformat(figures(example)["a client may reach the old colour until"])
+                assert until.timestamp() < time.time()
             made = {f"{SERVICES.get(call.service, call.service)}:{call.action}" for call in example.aws.calls()}
             assert made - OURS - set().union(*(allowed[name] for name in names)) == set(), stage
             used |= made
@@ -202,3 +213,36 @@ def test_a_release_its_way_back_and_the_end_of_the_old_colour_drop_nothing(examp
     assert (head["failed"], head["websockets"]["lost"]) == (0, 0), head["failures"]
     assert {record.version for record in records if record.start > gone} == {"1.1"}
     assert {"elasticloadbalancing:ModifyListener", "dynamodb:PutItem", "autoscaling:ResumeProcesses"} <= used
+
+
+def test_who_sticks_to_the_old_colour_keeps_it_from_being_retired(example: Example) -> None:
+    """And its way home takes everybody along at once, with the cookie that holds them to the other one."""
+    (action,) = forward({example.groups["blue"]: 100, example.groups["green"]: 0}, sticky=600)
+    example.aws.client("elbv2").modify_listener(ListenerArn=example.listener[80], DefaultActions=[action])
+    released = example.play("release", bluegreen_version="1.1")
+    assert released.returncode == 0, released.stdout
+    told = example.play("retire")
+    assert (told.returncode, "confirmation period" in told.stdout) == (2, True), told.stdout
+    cookie, colour = visit(example.url(80))
+    assert colour == "green"
+    assert example.play("rollback", bluegreen_rollback_fails=False).returncode == 0
+    assert {visit(example.url(80), cookie)[1] for _ in range(20)} == {"blue"}
+
+
+def visit(url: str, cookie: str = "") -> tuple[str, str]:
+    """The cookie that was set, and the colour that answered."""
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/", headers={"Cookie": cookie}), timeout=10) as answer:
+        return (answer.headers["Set-Cookie"] or "").split(";")[0], answer.headers["X-Colour"]
+
+
+def test_no_secret_is_told_however_much_is(example: Example, tmp_path: Path) -> None:
+    keys = {"access_key": "AKIDTEST", "secret_key": SECRET, "session_token": TOKEN, "region": REGION}
+    group = {"load_balancer": "my-app", "port": 80, "target_groups": {c: f"my-app-{c}" for c in COLOURS}}
+    route = {"name": "my-app", "provider": "alb", "alb": {**keys, **group}}
+    given = {"bluegreen_routes": [route], "bluegreen_store": {"type": "dynamodb", "table": "bluegreen", **keys}}
+    (tmp_path / "given.json").write_text(json.dumps(given))
+    for playbook, code in (("switch", 2), ("status", 0)):  # the first one has no release to go on with
+        done = example.play(playbook, "-vvv", "-e", f"@{tmp_path / 'given.json'}", bluegreen_version="1.1")
+        assert done.returncode == code, done.stdout
+        for secret in (SECRET, TOKEN):
+            assert secret not in done.stdout + done.stderr

@@ -120,7 +120,7 @@ def test_whatever_was_read_can_be_put_back() -> None:
 
 
 def test_a_share_that_no_weights_have() -> None:
-    with pytest.raises(UnsupportedError, match=r"blue 0.01 %, green 99.99 %; expected multiples of 0.5 %"):
+    with pytest.raises(UnsupportedError, match=r"blue 0.01 %, green 99.99 %; expected a coarser one"):
         weights_of(Split(*COLOURS, 1))
 
 
