@@ -122,9 +122,7 @@ def _translated(what: str) -> t.Iterator[None]:
         raise _unanswered(what, error, errors) from error
     except library.parsers.ResponseParserError as error:
         words = " ".join(str(error).split())[:200]
-        raise LostAnswerError(
-            f"{what} got an answer that is not of AWS: {words}", "an answer of AWS", LOOK
-        ) from error
+        raise LostAnswerError(f"{what} got an answer that is not of AWS: {words}", "an answer of AWS", LOOK) from error
 
 
 def _answered(what: str, response: Json) -> BlueGreenError:

@@ -189,13 +189,20 @@ def _locate(aws: Aws, options: t.Mapping[str, t.Any]) -> tuple[str, str]:
 
 
 def _zone_with(aws: Aws, identity: str) -> Json:
-    ask = lambda: aws.call("route53", "get_hosted_zone", Id=identity)["HostedZone"]  # noqa: E731
+    def ask() -> Json:
+        found: Json = aws.call("route53", "get_hosted_zone", Id=identity)["HostedZone"]
+        return found
+
     return t.cast(Json, aws.look("zone", identity, ask=ask).once())
 
 
 def _zone_named(aws: Aws, options: t.Mapping[str, t.Any]) -> Json:
     name, private = plain(options["zone"]), options["private_zone"]
-    ask = lambda: aws.call("route53", "list_hosted_zones_by_name", DNSName=name)["HostedZones"]  # noqa: E731
+
+    def ask() -> list[Json]:
+        listed: list[Json] = aws.call("route53", "list_hosted_zones_by_name", DNSName=name)["HostedZones"]
+        return listed
+
     listed = aws.look("zones", name, ask=ask).once()
     found = [zone for zone in listed if plain(zone["Name"]) == name and private in (None, _is_private(zone))]
     kind = {None: "", True: "private ", False: "public "}[private]

@@ -61,7 +61,6 @@ def weights_of(wanted: Split) -> tuple[int, int]:
     return wanted.as_weights(MOST_WEIGHT, (100, 200))
 
 
-
 def changes(moves: t.Sequence[Move]) -> list[Json]:
     """One batch: Route 53 refuses to delete what is not exactly so, and then does nothing of it."""
     return [

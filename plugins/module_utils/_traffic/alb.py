@@ -204,13 +204,19 @@ def _find(aws: Aws, options: t.Mapping[str, t.Any]) -> Action:
 
 
 def _look_at_listener(aws: Aws, arn: str) -> t.Any:
-    ask = lambda: aws.call("elbv2", "describe_listeners", ListenerArns=[arn])["Listeners"]  # noqa: E731
+    def ask() -> list[Json]:
+        found: list[Json] = aws.call("elbv2", "describe_listeners", ListenerArns=[arn])["Listeners"]
+        return found
+
     return aws.look("listener", arn, ask=ask)
 
 
 def look_at_rules(aws: Aws, listener: str) -> t.Any:
     """All rules of a listener: one question for all routes that are among them."""
-    ask = lambda: aws.pages("elbv2", "describe_rules", "Rules", ListenerArn=listener)  # noqa: E731
+
+    def ask() -> list[Json]:
+        return aws.pages("elbv2", "describe_rules", "Rules", ListenerArn=listener)
+
     return aws.look("rules", listener, ask=ask)
 
 

@@ -64,7 +64,7 @@ class Machines:
             there = {identity: colour for colour in COLOURS for identity in self.of(colour)}
             for identity in there.keys() - self._running.keys():
                 port = free_ports(1)[0]
-                machine = self._running[identity] = Instance(there[identity], identity, port, self._directory)
+                machine = self._running[identity] = Instance(identity, there[identity], port, self._directory)
                 machine.start(VERSIONS[there[identity]])
                 self._aws.place(identity, port)
                 self.placed.append(identity)
