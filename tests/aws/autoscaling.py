@@ -171,7 +171,7 @@ def _launch(
         original(group, count_needed, propagated_tags)
         return
     try:
-        for _ in range(count_needed):
+        for _each in range(count_needed):
             held = Counter(str(state.instance.subnet_id) for state in group.instance_states)
             group.vpc_zone_identifier = min(subnets, key=held.__getitem__)
             original(group, 1, propagated_tags)

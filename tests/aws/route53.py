@@ -49,7 +49,7 @@ def refused(*messages: str) -> Route53ClientError:
 class Change:
     """PENDING until its time has come, and at least for the first who asks."""
 
-    id: str = field(default_factory=lambda: "C" + "".join(secrets.choice(LETTERS) for _ in range(20)))
+    id: str = field(default_factory=lambda: "C" + "".join(secrets.choice(LETTERS) for _each in range(20)))
     submitted: datetime = field(default_factory=utcnow)
     since: float = field(default_factory=time.monotonic)
     asked: int = 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from moto.moto_api._internal.models import moto_api_backend
 
-from . import autoscaling, classic, elbv2, route53  # noqa: F401 -- each records what it mends
+from . import autoscaling, classic, elbv2, route53
 from .data_plane import DataPlane
 from .faults import Faults
 from .monitor import Monitor
@@ -20,6 +20,9 @@ from .state import LOCK, SETTINGS
 from .target import Health, Target
 
 MOST_CALLS = 100_000
+
+MENDED = (autoscaling, classic, elbv2, route53)
+"""Each records, when it is imported, what of moto it mends."""
 
 
 @dataclass

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from demo.rig import find_haproxy
-from tests.aws.fixture import aws, aws_server  # noqa: F401 -- fixtures
+from tests.aws.fixture import aws, aws_server
 from tests.cluster.cluster import Handle
 from tests.cluster.shared import shared_cluster, tell_skipped
 
 from .balancer import Balancer
+
+__all__ = ["aws", "aws_server"]
 
 
 def binaries() -> list[str]:

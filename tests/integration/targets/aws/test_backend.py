@@ -112,7 +112,7 @@ class Shop(Scene):
         return ask(self.url, path, "GET", None, **headers)
 
     def counted(self, many: int = ASKED) -> Counter[str | None]:
-        return Counter(self.ask().colour for _ in range(many))
+        return Counter(self.ask().colour for _each in range(many))
 
 
 @pytest.fixture
@@ -135,9 +135,10 @@ def elbv2(aws: Aws) -> Any:
 
 def test_moto_is_as_the_patches_know_it() -> None:
     """Where this fails: read what moto has changed there, mend the patch, then ``python -m tests.aws.canary``."""
-    from tests.aws import world  # noqa: F401, PLC0415 -- it imports all of moto that is patched
     from tests.aws.patches import digests, recorded  # noqa: PLC0415
+    from tests.aws.world import MENDED  # noqa: PLC0415 -- its import records all patches
 
+    assert MENDED
     known, now = recorded(), digests()
     assert {name: now.get(name) for name in known | now if known.get(name) != now.get(name)} == {}
 
@@ -454,7 +455,12 @@ def test_refused(shop: Shop, elbv2: Any, case: str) -> None:
 
 
 def test_actions_are_told_as_aws_tells_them(shop: Shop, elbv2: Any) -> None:
-    off, told = {"Enabled": False}, lambda: elbv2.describe_listeners(ListenerArns=[shop.arn])["Listeners"][0]
+    off = {"Enabled": False}
+
+    def told() -> dict[str, Any]:
+        found: dict[str, Any] = elbv2.describe_listeners(ListenerArns=[shop.arn])["Listeners"][0]
+        return found
+
     elbv2.modify_listener(ListenerArn=shop.arn, DefaultActions=[{"Type": "forward", "TargetGroupArn": shop.green}])
     one = {"TargetGroups": [{"TargetGroupArn": shop.green, "Weight": 1}], "TargetGroupStickinessConfig": off}
     action = {"Type": "forward", "TargetGroupArn": shop.green, "Order": 1, "ForwardConfig": one}
@@ -565,7 +571,7 @@ def test_weights(shop: Shop, blue: int, green: int) -> None:
 def test_groups_that_nobody_answers_for(shop: Shop, weights: Weights, status: int) -> None:
     arns = {**shop.groups, "empty": shop.group("empty")}
     shop.split(shop.arn, {arns[name]: weight for name, weight in weights.items()})
-    assert {shop.ask().status for _ in range(10)} == {status}
+    assert {shop.ask().status for _each in range(10)} == {status}
 
 
 def test_unhealthy_targets_get_nothing_unless_all_are(shop: Shop) -> None:
@@ -590,7 +596,7 @@ def test_a_target_that_does_not_answer(shop: Shop) -> None:
         group = shop.group("broken", server.getsockname()[1], free_ports(1)[0])
         threading.Thread(target=closes, args=(server,), daemon=True).start()
         shop.split(shop.arn, {group: 1})
-        assert {shop.ask().status for _ in range(4)} == {502}
+        assert {shop.ask().status for _each in range(4)} == {502}
         server.shutdown(socket.SHUT_RDWR)
 
 
@@ -601,7 +607,7 @@ def test_sticky_clients_stay_until_their_group_is_gone(shop: Shop) -> None:
     cookie = first.headers["Set-Cookie"].partition(";")[0]
     assert (first.colour, cookie.partition("=")[0]) == ("blue", "AWSALBTG")
     shop.split(shop.arn, {shop.blue: 0, shop.green: 1}, sticky=3600)
-    assert {shop.ask(Cookie=f"a=b; {cookie}").colour for _ in range(20)} == {"blue"}
+    assert {shop.ask(Cookie=f"a=b; {cookie}").colour for _each in range(20)} == {"blue"}
     assert shop.ask().colour == "green"
     assert shop.ask(Cookie="AWSALBTG=nonsense").colour == "green"
     shop.split(shop.arn, {shop.green: 1}, sticky=3600)
@@ -700,11 +706,11 @@ def test_requests_arrive_as_they_were_sent(shop: Shop) -> None:
     assert (answer.status, json.loads(answer.body)) == (direct.status, json.loads(direct.body))
     chunks = (body[at : at + 999] for at in range(0, len(body), 999))
     connection = http.client.HTTPConnection(shop.url.removeprefix("http://"), timeout=PATIENCE)
-    for _ in range(2):  # the connection is kept
+    for _each in range(2):  # the connection is kept
         connection.request("POST", "/", chunks, encode_chunked=True)
         got = connection.getresponse()
         assert (got.status, len(got.read()) > 0) == (200, True)
-        chunks = (body for _ in range(1))
+        chunks = (body for _each in range(1))
     connection.request("HEAD", "/version")
     assert connection.getresponse().read() == b""
     connection.close()
@@ -789,7 +795,7 @@ def test_faults(shop: Shop, elbv2: Any, case: str) -> None:
 def test_a_fault_of_one_listener_for_ever(shop: Shop, elbv2: Any) -> None:
     other = shop.listener(shop.balancer_arn, {shop.blue: 1}, 81)
     shop.aws.fail(None, None, "Throttling", times=None, ListenerArn=other)
-    assert [outcome(lambda: shop.split(other, {shop.blue: 1})) for _ in range(5)] == ["Throttling"] * 5
+    assert [outcome(lambda: shop.split(other, {shop.blue: 1})) for _each in range(5)] == ["Throttling"] * 5
     assert outcome(lambda: shop.split(shop.arn, {shop.blue: 1})) == "ok"
     shop.aws.clear_faults()
     assert outcome(lambda: shop.split(other, {shop.blue: 1})) == "ok"
@@ -831,7 +837,7 @@ def test_a_fault_that_there_is_not(aws: Aws, fault: str | dict[str, Any]) -> Non
 def test_faults_in_the_words_of_each_protocol(aws: Aws, service: str, call: Callable[[Any], object], code: str) -> None:
     client = aws.client(service)
     aws.fail(service, None, "Throttling")
-    assert [outcome(lambda: call(client)) for _ in range(2)] == [code, "ok"]
+    assert [outcome(lambda: call(client)) for _each in range(2)] == [code, "ok"]
 
 
 def test_the_log(shop: Shop) -> None:

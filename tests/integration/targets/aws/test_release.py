@@ -226,7 +226,7 @@ def test_who_sticks_to_the_old_colour_keeps_it_from_being_retired(example: Examp
     cookie, colour = visit(example.url(80))
     assert colour == "green"
     assert example.play("rollback", bluegreen_rollback_fails=False).returncode == 0
-    assert {visit(example.url(80), cookie)[1] for _ in range(20)} == {"blue"}
+    assert {visit(example.url(80), cookie)[1] for _each in range(20)} == {"blue"}
 
 
 def visit(url: str, cookie: str = "") -> tuple[str, str]:

@@ -195,21 +195,21 @@ def begins(owner: str) -> Callable[[Record], Record]:
     return lambda record: ledger.begin(record, Request(id=f"of-{owner}", owner=owner), time.time())
 
 
+def begin(owner: str, mine: Store, together: threading.Barrier, ended: list[Any]) -> None:
+    together.wait(30)
+    try:
+        ended.append(update(mine, begins(owner))[1])
+    except BlueGreenError as error:
+        ended.append(error)
+
+
 def test_of_two_releases_that_begin_at_once_exactly_one_does(aws: Aws, store: Store) -> None:
     for number in range(ROUNDS):
         cell = {"name": f"shop-{number}"}
-        together, ended = threading.Barrier(2), []
-
-        def begin(owner: str, mine: Store, together: threading.Barrier = together, ended: list[Any] = ended) -> None:
-            together.wait(30)
-            try:
-                ended.append(update(mine, begins(owner))[1])
-            except BlueGreenError as error:
-                ended.append(error)
-
+        together, ended = threading.Barrier(2), []  # type: ignore[var-annotated]
         both = [
-            threading.Thread(target=begin, args=(owner, store_at(aws, **cell, timeout=timeout)))  # two connections
-            for owner, timeout in (("alice", 9.0), ("bob", 8.0))
+            threading.Thread(target=begin, args=(owner, store_at(aws, **cell, timeout=timeout), together, ended))
+            for owner, timeout in (("alice", 9.0), ("bob", 8.0))  # two connections
         ]
         for each in both:
             each.start()

@@ -388,7 +388,7 @@ def test_whether_a_write_without_an_answer_was_carried_out_is_looked_up(desired:
 def test_what_aws_says_to_a_change_has_a_code(told: BlueGreenError, error: type[BlueGreenError]) -> None:
     with pytest.raises(error) as caught:
         carried_out(FakeAws([described()], set_desired_capacity=told), 3)
-    assert type(caught.value) is error
+    assert caught.value.__class__ is error
 
 
 # --- What is waited for ------------------------------------------------------------------------------------

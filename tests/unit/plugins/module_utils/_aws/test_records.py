@@ -41,8 +41,9 @@ def record(name: str, weight: int | None, ttl: int = 60, **more: t.Any) -> dict[
     return {**which, **({} if weight is None else {"Weight": weight}), **values, **more}
 
 
-def alias(name: str, weight: int, to: dict[str, t.Any] = BALANCER) -> dict[str, t.Any]:
-    return {"Name": "www.example.com.", "Type": "A", "SetIdentifier": name, "Weight": weight, "AliasTarget": to}
+def alias(name: str, weight: int, to: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+    found = {"Name": "www.example.com.", "Type": "A", "SetIdentifier": name, "Weight": weight}
+    return {**found, "AliasTarget": to or BALANCER}
 
 
 def group(*found: dict[str, t.Any]) -> Group:
