@@ -34,7 +34,7 @@ class Action:
     def __init__(self, aws: Aws, listener: str, rule: str | None) -> None:
         self._aws, self.listener = aws, listener
         self.arn = rule or listener
-        self.what = f"{'rule' if rule else 'listener'} {short(self.arn)}"
+        self.what = short(self.arn)
         self._look = look_at_rules(aws, listener) if rule else _look_at_listener(aws, listener)
         self._command, self._key, self._arn_key = (
             ("modify_rule", "Actions", "RuleArn") if rule else ("modify_listener", "DefaultActions", "ListenerArn")
