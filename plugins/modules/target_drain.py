@@ -278,7 +278,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._aws.client import connect
 from ..module_utils._aws.connection import AWS_SPEC
-from ..module_utils._aws.draining import drain_targets, parse
+from ..module_utils._aws.drain_order import parse
+from ..module_utils._aws.draining import drain_targets
 from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.route import refuse_live

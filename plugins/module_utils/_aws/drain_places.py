@@ -14,11 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import (
-    ConflictError,
-    MissingError,
-    NotReadyError,
-)
+from .._errors import ConflictError, MissingError, NotReadyError
 from .client import Aws, CodedError, Json, LostAnswerError
 from .forward import short
 from .targets import look_at

@@ -51,9 +51,7 @@ class Forward:
         return [colour for colour, arn in self.groups.items() if arn not in weights]
 
     def sticky_for(self) -> int:
-        """Seconds for which a client stays with the target group that it got first, whatever the weights say; or 0."""
-        config = self._config().get("TargetGroupStickinessConfig") or {}
-        return int(config.get("DurationSeconds", 0)) if config.get("Enabled") else 0
+        return sticky_seconds(self.actions[self._place()])
 
     def holding(self, wanted: Split, only: bool = False) -> list[Json]:
         """The actions with other weights, and all else as it is; one whose group is missing gets it.
@@ -112,6 +110,19 @@ class Forward:
                 raise DriftError(f"{self.what} names target group {short(each['TargetGroupArn'])} twice", "once")
             weights[each["TargetGroupArn"]] = int(each.get("Weight", 1))
         return weights
+
+
+def group_weights(action: Json) -> dict[str, int]:
+    """By the ARN of each target group that an action forwards to. A single group without a weight has it all."""
+    alone = [{"TargetGroupArn": action["TargetGroupArn"]}] if action.get("TargetGroupArn") else []
+    groups = (action.get("ForwardConfig") or {}).get("TargetGroups") or alone
+    return {each["TargetGroupArn"]: int(each.get("Weight", 1)) for each in groups}
+
+
+def sticky_seconds(action: Json) -> int:
+    """For how long a client stays with the target group that it got first, whatever the weights say; or 0."""
+    config = (action.get("ForwardConfig") or {}).get("TargetGroupStickinessConfig") or {}
+    return int(config.get("DurationSeconds", 0)) if config.get("Enabled") else 0
 
 
 def short(arn: str) -> str:

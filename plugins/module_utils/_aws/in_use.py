@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import (
-    ConflictError,
-)
+from .._errors import ConflictError
 from .client import Aws, Json
-from .forward import short
-from .listeners import balancer_of, listener_of
+from .forward import group_weights, short, sticky_seconds
+from .listeners import balancer_of, listener_of, rules_of
 
 
 def check_unused(aws: Aws, groups: t.Mapping[str, t.Sequence[str]], unused: t.Collection[str]) -> list[str]:
@@ -41,7 +39,7 @@ def _forwarders(aws: Aws, balancer: str) -> t.Iterator[tuple[str, str, t.Sequenc
         what = f"{listener.get('Protocol')} {listener.get('Port')} of load balancer {name}"
         yield arn, f"listener {what} ({arn})", listener.get("DefaultActions") or ()
         if ":loadbalancer/app/" in balancer:
-            for rule in aws.pages("elbv2", "describe_rules", "Rules", ListenerArn=arn):
+            for rule in rules_of(aws, arn):
                 if not rule.get("IsDefault"):
                     told = f"rule {rule['Priority']} of listener {what} ({rule['RuleArn']})"
                     yield rule["RuleArn"], told, rule.get("Actions") or ()
@@ -50,25 +48,17 @@ def _forwarders(aws: Aws, balancer: str) -> t.Iterator[tuple[str, str, t.Sequenc
 def _check_actions(groups: t.Collection[str], what: str, actions: t.Sequence[Json]) -> list[str]:
     warnings = []
     for action in actions:
-        config = action.get("ForwardConfig") or {}
-        sticky = config.get("TargetGroupStickinessConfig") or {}
-        for arn, weight in _weights(action, config).items():
+        sticky = sticky_seconds(action)
+        for arn, weight in group_weights(action).items():
             if arn in groups and weight:
                 raise ConflictError(
                     f"{what} gives target group {short(arn)} weight {weight}",
                     "no traffic on it",
                     "Nothing was changed. Move the traffic first, or name it in unused if nobody uses it",
                 )
-            if arn in groups and sticky.get("Enabled"):
+            if arn in groups and sticky:
                 warnings.append(
-                    f"{what} keeps clients with target group {short(arn)} for {sticky.get('DurationSeconds')} s: who "
-                    "was sent there within that time gets errors when it has no targets"
+                    f"{what} keeps clients with target group {short(arn)} for {sticky} s: who was sent there within "
+                    "that time gets errors when it has no targets"
                 )
     return warnings
-
-
-def _weights(action: Json, config: Json) -> dict[str, int]:
-    """A single group without a weight has it all."""
-    alone = [{"TargetGroupArn": action["TargetGroupArn"]}] if action.get("TargetGroupArn") else []
-    groups = config.get("TargetGroups") or alone
-    return {each["TargetGroupArn"]: int(each.get("Weight", 1)) for each in groups}

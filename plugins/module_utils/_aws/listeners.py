@@ -10,6 +10,7 @@ import typing as t
 from .._errors import InvalidError, MissingError
 from .client import Aws, Json
 from .forward import short
+from .shared import Look
 
 AT_MOST = 20
 """Resources whose tags can be asked for at once; AWS's limit."""
@@ -28,6 +29,24 @@ def balancer_of(listener: str) -> str:
     if ":listener/" not in listener:
         raise InvalidError(f"listener_arn is {listener}", "the ARN of a listener, arn:…:listener/…")
     return listener.replace(":listener/", ":loadbalancer/").rpartition("/")[0]
+
+
+def rules_of(aws: Aws, listener: str) -> list[Json]:
+    """All of them, its default one included."""
+    return aws.pages("elbv2", "describe_rules", "Rules", ListenerArn=listener)
+
+
+def look_at_rules(aws: Aws, listener: str) -> Look[list[Json]]:
+    """One question for all routes that are among them."""
+    return aws.look("rules", listener, ask=lambda: rules_of(aws, listener))
+
+
+def look_at_listener(aws: Aws, arn: str) -> Look[list[Json]]:
+    def ask() -> list[Json]:
+        found: list[Json] = aws.call("elbv2", "describe_listeners", ListenerArns=[arn])["Listeners"]
+        return found
+
+    return aws.look("listener", arn, ask=ask)
 
 
 def find_listener(aws: Aws, balancer: str, port: int) -> str:

@@ -14,8 +14,17 @@ import typing as t
 
 from .._aws.client import Aws, Json, LostAnswerError, connect
 from .._aws.connection import AWS_SPEC
-from .._aws.forward import Forward, short
-from .._aws.listeners import balancer_of, find_groups, find_listener, find_rule, find_tagged_rule, listener_of
+from .._aws.forward import Forward, group_weights, short
+from .._aws.listeners import (
+    balancer_of,
+    find_groups,
+    find_listener,
+    find_rule,
+    find_tagged_rule,
+    listener_of,
+    look_at_listener,
+    look_at_rules,
+)
 from .._aws.targets import is_ready, look_at, members, trouble, zones_without
 from .._errors import ConflictError, InvalidError, MissingError
 from .router import Activity, Capabilities, Provider, Router
@@ -35,7 +44,7 @@ class Action:
         self._aws, self.listener = aws, listener
         self.arn = rule or listener
         self.what = short(self.arn)
-        self._look = look_at_rules(aws, listener) if rule else _look_at_listener(aws, listener)
+        self._look = look_at_rules(aws, listener) if rule else look_at_listener(aws, listener)
         self._command, self._key, self._arn_key = (
             ("modify_rule", "Actions", "RuleArn") if rule else ("modify_listener", "DefaultActions", "ListenerArn")
         )
@@ -203,27 +212,9 @@ def _find(aws: Aws, options: t.Mapping[str, t.Any]) -> Action:
     return Action(aws, listener, rule)
 
 
-def _look_at_listener(aws: Aws, arn: str) -> t.Any:
-    def ask() -> list[Json]:
-        found: list[Json] = aws.call("elbv2", "describe_listeners", ListenerArns=[arn])["Listeners"]
-        return found
-
-    return aws.look("listener", arn, ask=ask)
-
-
-def look_at_rules(aws: Aws, listener: str) -> t.Any:
-    """All rules of a listener: one question for all routes that are among them."""
-
-    def ask() -> list[Json]:
-        return aws.pages("elbv2", "describe_rules", "Rules", ListenerArn=listener)
-
-    return aws.look("rules", listener, ask=ask)
-
-
 def weights(actions: t.Sequence[Json]) -> dict[str, int]:
-    """By the ARN of the target group."""
-    groups = [each for action in actions for each in (action.get("ForwardConfig") or {}).get("TargetGroups") or ()]
-    return {each["TargetGroupArn"]: each["Weight"] for each in groups}
+    """By the ARN of the target group, of all actions."""
+    return {arn: weight for action in actions for arn, weight in group_weights(action).items()}
 
 
 PROVIDER = Provider(

@@ -20,10 +20,10 @@ from typing import Any, Self
 
 import pytest
 
-from demo import measure
-from demo.rig import COLOURS, ROOT, Instance, environment, free_ports, load_command, wait_until
+from demo.rig import COLOURS, ROOT, Instance, environment, free_ports, wait_until
 from tests.aws.handle import REGION, SECRET, Aws
 from tests.aws.scene import Scene, forward
+from tests.integration.live_load import FEW, live_load
 
 EXAMPLE = ROOT / "examples" / "aws"
 QUICK = {
@@ -131,21 +131,9 @@ class Example:
             timeout=300,
         )
 
-    @contextlib.contextmanager
-    def load(self) -> Iterator[list[Any]]:
-        """A live load while the block runs; afterwards the list holds its summary and its records."""
-        out, seen = self.directory / "load.jsonl", []  # type: ignore[var-annotated]
-        words = load_command(self.url(80), out, "--rate", "50", "--slow", "1", "--streams", "1", "--websockets", "2")
-        with (self.directory / "load.log").open("w") as log:
-            process = subprocess.Popen(words, cwd=ROOT, stdout=log)
-            try:
-                wait_until(lambda: Path(log.name).stat().st_size > 0, 20, "the load runs")
-                yield seen
-            finally:
-                process.terminate()
-                process.wait(30)
-        with out.open() as file:
-            seen.extend(measure.parse(file))
+    def load(self) -> contextlib.AbstractContextManager[list[Any]]:
+        """On the listener."""
+        return live_load(self.url(80), self.directory, *FEW)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from demo.rig import wait_until
 from tests.cluster.api import ApiError, Object, location
 from tests.cluster.cluster import Cluster, Handle
 from tests.cluster.manifests import deployment, service
+from tests.cluster.rights import allowed
 
 SECONDS = 60.0
 
@@ -200,16 +201,6 @@ def test_users_may_do_what_their_role_says(cluster: Handle, namespace: str) -> N
     wait_until(lambda: allowed(lambda: viewer.get(path)), SECONDS, "the Role counts")
     with pytest.raises(ApiError, match="403"):
         viewer.create(service(namespace, "blue"))
-
-
-def allowed(call: Callable[[], object]) -> bool:
-    try:
-        call()
-    except ApiError as error:
-        if error.status != 403:
-            raise
-        return False
-    return True
 
 
 def test_weighted_routes_can_be_written(cluster: Handle, namespace: str) -> None:

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
-from demo import measure
-from demo.rig import COLOURS, ROOT, environment, load_command, wait_until
+from demo.rig import COLOURS, ROOT, environment, wait_until
 from plugins.module_utils._traffic.kubernetes import PROVIDER
 from plugins.module_utils._traffic.router import Router
 from tests.cluster.api import Object, location
 from tests.cluster.cluster import Handle
 from tests.cluster.manifests import deployment, service
+from tests.integration.live_load import FEW, live_load
 from tests.unit.plugins.modules.process import run_module
 
 EXAMPLE = ROOT / "examples" / "kubernetes"
@@ -193,21 +193,9 @@ class Example:
         report = json.loads((self.directory / "reports" / "report.json").read_text())
         return {item["check"]: item["passed"] for item in report["load_balancers"]["cluster"]["checklist"]}
 
-    @contextlib.contextmanager
-    def load(self) -> Iterator[list[Any]]:
-        """A live load on the Service while the block runs; afterwards the list holds its summary and records."""
-        out, seen = self.directory / "load.jsonl", []  # type: ignore[var-annotated]
-        words = load_command(self.front, out, "--rate", "50", "--slow", "1", "--streams", "1", "--websockets", "2")
-        with (self.directory / "load.log").open("w") as log:
-            process = subprocess.Popen(words, cwd=ROOT, stdout=log)
-            try:
-                wait_until(lambda: Path(log.name).stat().st_size > 0, 20, "the load runs")
-                yield seen
-            finally:
-                process.terminate()
-                process.wait(30)
-        with out.open() as file:
-            seen.extend(measure.parse(file))
+    def load(self) -> contextlib.AbstractContextManager[list[Any]]:
+        """On the Service."""
+        return live_load(self.front, self.directory, *FEW)
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 
-from demo import measure
-from demo.rig import COLOURS, ROOT, Rig, load_command, wait_until
+from demo.rig import COLOURS, ROOT, Rig, wait_until
 from plugins.module_utils._release import ledger
 from plugins.module_utils._release.file import FileStore
 from plugins.module_utils._release.record import Record
@@ -27,6 +26,7 @@ from plugins.module_utils._release.store import update
 from plugins.module_utils._traffic.haproxy import PROVIDER
 from plugins.module_utils._traffic.router import Router
 from plugins.module_utils._traffic.split import Split
+from tests.integration.live_load import live_load
 
 QUICK = {
     "bluegreen_canary_steps": [50],
@@ -92,21 +92,8 @@ class Stage:
     def passed(self, name: str = "lb1") -> dict[str, bool | None]:
         return {item["check"]: item["passed"] for item in self.report()["load_balancers"][name]["checklist"]}
 
-    @contextlib.contextmanager
-    def load(self, name: str = "lb1") -> Iterator[list[Any]]:
-        """A live load while the block runs; afterwards the list holds its summary and its records."""
-        out = self.rig.directory / "load.jsonl"
-        seen: list[Any] = []
-        with (self.rig.directory / "load.log").open("w+") as log:
-            process = subprocess.Popen(load_command(self.rig.fronts[name], out), cwd=ROOT, stdout=log)
-            try:
-                wait_until(lambda: log.name and Path(log.name).stat().st_size > 0, 20, "the load runs")
-                yield seen
-            finally:
-                process.terminate()
-                process.wait(30)
-        with out.open() as file:
-            seen.extend(measure.parse(file))
+    def load(self, name: str = "lb1") -> contextlib.AbstractContextManager[list[Any]]:
+        return live_load(self.rig.fronts[name], self.rig.directory)
 
 
 class Books(Stage):

@@ -13,10 +13,12 @@ import pytest
 
 pytest.importorskip("jmespath")
 
-from plugins.module_utils._aws import drain_places, draining
+from plugins.module_utils._aws import drain_places, drain_watch
 from plugins.module_utils._aws.client import CodedError, LostAnswerError
+from plugins.module_utils._aws.drain_order import Order, parse
 from plugins.module_utils._aws.drain_places import Delay, name_of, names_of
-from plugins.module_utils._aws.draining import DELAY, Order, Seen, count, drain_targets, parse
+from plugins.module_utils._aws.drain_watch import Seen, count
+from plugins.module_utils._aws.draining import DELAY, drain_targets
 from plugins.module_utils._aws.in_use import check_unused, unused_by
 from plugins.module_utils._aws.shared import Look, Shared
 from plugins.module_utils._errors import BlueGreenError, DeniedError
@@ -465,8 +467,8 @@ def test_the_app_ends_it_when_it_was_idle_for_long_enough(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     answers, least, out = STORIES[what]
-    monkeypatch.setattr(draining, "JITTER", 0.0)
-    monkeypatch.setattr(draining, "Http", type("Some", (Told,), {"answers": list(answers)}))
+    monkeypatch.setattr(drain_watch, "JITTER", 0.0)
+    monkeypatch.setattr(drain_watch, "Http", type("Some", (Told,), {"answers": list(answers)}))
     given = {**GIVEN, "timeout": 1000.0, "in_flight": {**ASKED, "query": "n", "quiet": 10.0}}
     told = drain(cloud, in_flight=parse(given).in_flight)
     assert least <= cloud.time.now <= least + 10
