@@ -26,7 +26,7 @@ from .._errors import (
     UnsupportedError,
 )
 from .._wait import SYSTEM_CLOCK, Clock, until
-from .client import Aws, CodedError, Json, LostAnswerError
+from .client import Aws, CodedError, Json, LostAnswerError, batches
 
 RESTING = ("AZRebalance", "AlarmNotification", "InstanceRefresh", "ScheduledActions")
 """What starts and stops sound instances of its own accord. Who is broken is replaced during a switch, too."""
@@ -214,8 +214,7 @@ class AutoScaling:
         """Those that are there, in the order of their names, and the names of those that are not."""
         found: dict[str, Json] = {}
         unique = [*dict.fromkeys(names)]
-        for start in range(0, len(unique), AT_ONCE):
-            some = unique[start : start + AT_ONCE]
+        for some in batches(unique, AT_ONCE):
             told = self._aws.pages(
                 "autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", AutoScalingGroupNames=some
             )

@@ -20,6 +20,7 @@ from .connection import AWS_SPEC, open_session
 from .shared import Look, Shared
 
 Json = dict[str, t.Any]
+T = t.TypeVar("T")
 
 LOOK = "Look what is there before you try again"
 WHO_AM_I = "See aws sts get-caller-identity"
@@ -94,6 +95,12 @@ class Aws:
             if service not in self._clients:
                 self._clients[service] = self._session.create_client(service, **self._with)
             return self._clients[service]
+
+
+def batches(items: t.Sequence[T], many: int) -> t.Iterator[list[T]]:
+    """As many at a time as a call takes."""
+    for start in range(0, len(items), many):
+        yield [*items[start : start + many]]
 
 
 def connect(options: t.Mapping[str, t.Any]) -> Aws:

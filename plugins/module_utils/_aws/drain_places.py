@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import ConflictError, MissingError, NotReadyError
-from .client import Aws, CodedError, Json, LostAnswerError
+from .client import Aws, CodedError, Json, LostAnswerError, batches
 from .forward import short
 from .targets import look_at
 
@@ -96,8 +96,7 @@ class TargetGroup(Place):
     def take_out(self) -> None:
         targets = [_sent(self._targets[name]) for name in self.registered]
         try:
-            for start in range(0, len(targets), AT_ONCE):
-                some = targets[start : start + AT_ONCE]
+            for some in batches(targets, AT_ONCE):
                 self._aws.call("elbv2", "deregister_targets", TargetGroupArn=self.arn, Targets=some)
         except LostAnswerError:
             if any(state not in (DRAINING, OUT) for state in self.look().values()):

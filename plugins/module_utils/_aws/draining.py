@@ -15,12 +15,12 @@ import typing as t
 
 from .._errors import BlueGreenError, InvalidError, UndoFailedError, UnsupportedError
 from .._wait import SYSTEM_CLOCK, Clock
-from .client import Aws, LostAnswerError
+from .client import Aws, LostAnswerError, batches
 from .drain_order import Order
 from .drain_places import Classic, Delay, Place, TargetGroup
 from .drain_watch import Plan, Watch
 from .in_use import check_unused
-from .listeners import AT_MOST, find_groups
+from .listeners import AT_MOST, find_groups, tags_of
 
 DELAY = "deregistration_delay.timeout_seconds"
 DELAY_TAG = "bluegreen.deploy/deregistration_delay"
@@ -35,8 +35,11 @@ class Draining:
         arns = self._arns(order)
         balancers = self._balancers(arns)
         warnings = check_unused(self._aws, balancers, order.unused)
-        tags = self._tags(arns)
-        groups = tuple(TargetGroup(self._aws, arn, self._delay(arn, tags.get(arn)), order.targets) for arn in arns)
+        tags = tags_of(self._aws, arns)
+        groups = tuple(
+            TargetGroup(self._aws, arn, self._delay(arn, tags.get(arn, {}).get(DELAY_TAG)), order.targets)
+            for arn in arns
+        )
         for group in groups:
             if order.delay is not None and group.delay.found is None:
                 raise UnsupportedError(f"{group.name} has no deregistration delay", "one", "Leave it out")
@@ -127,18 +130,9 @@ class Draining:
     def _balancers(self, arns: t.Sequence[str]) -> dict[str, list[str]]:
         """The load balancers that each group is behind."""
         found: dict[str, list[str]] = {}
-        for some in _some(arns, AT_MOST):
+        for some in batches(arns, AT_MOST):
             told = self._aws.pages("elbv2", "describe_target_groups", "TargetGroups", TargetGroupArns=some)
             found.update({each["TargetGroupArn"]: each.get("LoadBalancerArns") or [] for each in told})
-        return found
-
-    def _tags(self, arns: t.Sequence[str]) -> dict[str, str]:
-        """What each group remembers of a drain."""
-        found: dict[str, str] = {}
-        for some in _some(arns, AT_MOST):
-            for each in self._aws.call("elbv2", "describe_tags", ResourceArns=some)["TagDescriptions"]:
-                tags = {tag["Key"]: tag.get("Value", "") for tag in each["Tags"]}
-                found.update({each["ResourceArn"]: tags[DELAY_TAG]} if DELAY_TAG in tags else {})
         return found
 
     def _delay(self, arn: str, tag: str | None) -> Delay:
@@ -147,10 +141,6 @@ class Draining:
     def _read_delay(self, arn: str) -> int | None:
         told = self._aws.call("elbv2", "describe_target_group_attributes", TargetGroupArn=arn)["Attributes"]
         return next((int(each["Value"]) for each in told if each["Key"] == DELAY), None)
-
-
-def _some(items: t.Sequence[str], many: int) -> list[list[str]]:
-    return [[*items[start : start + many]] for start in range(0, len(items), many)]
 
 
 def _named(place: Place, work: t.Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import InvalidError, MissingError
-from .client import Aws, Json
+from .client import Aws, Json, batches
 from .forward import short
 from .shared import Look
 
@@ -68,17 +68,17 @@ def find_tagged_rule(aws: Aws, rules: t.Sequence[Json], tags: t.Mapping[str, t.A
     """The one that has all these tags."""
     wanted = {str(key): str(value) for key, value in tags.items()}
     arns = [each["RuleArn"] for each in rules if not each.get("IsDefault")]
-    told = [
-        each
-        for start in range(0, len(arns), AT_MOST)
-        for each in aws.call("elbv2", "describe_tags", ResourceArns=arns[start : start + AT_MOST])["TagDescriptions"]
-    ]
-    mine = [each["ResourceArn"] for each in told if wanted.items() <= _tags(each).items()]
+    mine = [arn for arn, found in tags_of(aws, arns).items() if wanted.items() <= found.items()]
     return _the_one(mine, f"rules with the tags {wanted}", [f"{len(arns)} rules"])
 
 
-def _tags(described: Json) -> dict[str, str]:
-    return {tag["Key"]: tag.get("Value", "") for tag in described["Tags"]}
+def tags_of(aws: Aws, arns: t.Sequence[str]) -> dict[str, dict[str, str]]:
+    """By ARN, the tags of listeners, rules or target groups."""
+    return {
+        each["ResourceArn"]: {tag["Key"]: tag.get("Value", "") for tag in each["Tags"]}
+        for some in batches(arns, AT_MOST)
+        for each in aws.call("elbv2", "describe_tags", ResourceArns=some)["TagDescriptions"]
+    }
 
 
 def find_groups(aws: Aws, named: t.Mapping[str, str]) -> dict[str, str]:
