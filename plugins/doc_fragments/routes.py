@@ -428,6 +428,15 @@ options:
             description: Seconds for that. After them the change counts as failed.
             type: float
             default: 120.0
+          resolvers:
+            description:
+              - DNS servers of yours, by IP address and if need be with a port, such as V(192.0.2.53:5353). Before a
+                colour is retired each is asked until it has no answer any more that leads to it.
+              - A resolver that many caches stand behind, such as a public one, can answer from another one next time.
+              - Needs the Python library C(dnspython).
+            type: list
+            elements: str
+            default: []
           region:
             description: The region. E(AWS_REGION), E(AWS_DEFAULT_REGION), or that of the profile.
             type: str

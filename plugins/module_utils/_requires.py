@@ -27,6 +27,17 @@ def require_botocore() -> t.Any:
     return botocore
 
 
+def require_dnspython() -> t.Any:
+    """The dnspython library; who names no resolvers never pays for it."""
+    try:
+        import dns.message  # noqa: PLC0415  only now
+        import dns.query  # noqa: PLC0415  only now
+        import dns.rdata  # noqa: PLC0415  only now
+    except ImportError as error:
+        raise _missing("dnspython") from error
+    return dns
+
+
 def require_jmespath() -> t.Any:
     """The jmespath library; who has no JMESPath to work out never pays for it."""
     try:

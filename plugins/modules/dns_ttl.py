@@ -82,6 +82,14 @@ options:
         description: Seconds for that. After them the change counts as failed.
         type: float
         default: 120.0
+      resolvers:
+        description:
+          - DNS servers of yours, by IP address and if need be with a port, such as V(192.0.2.53:5353). When the old TTL
+            is over each is asked, and must not keep an answer for longer than the new one.
+          - Needs the Python library C(dnspython).
+        type: list
+        elements: str
+        default: []
       region:
         description: The region. E(AWS_REGION), E(AWS_DEFAULT_REGION), or that of the profile.
         type: str
@@ -169,6 +177,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._aws.client import connect
 from ..module_utils._aws.hosted_zone import RecordSets
+from ..module_utils._aws.resolved import Resolvers
 from ..module_utils._aws.ttl import change_ttl, check_ttl
 from ..module_utils._module import run_module
 from ..module_utils._traffic.route53 import ROUTE53_SPEC
@@ -188,6 +197,7 @@ def dns_ttl(module: AnsibleModule) -> dict[str, t.Any]:
     done = change_ttl(
         RecordSets(connect(options), options, colour_pair(params["colours"])),
         ttl,
+        Resolvers(options["resolvers"]),
         in_sync_timeout=options["wait_timeout"] if options["wait"] else None,
         wait=params["wait"],
         dry_run=module.check_mode,

@@ -9,7 +9,7 @@ module: drain
 short_description: Wait until a colour has no work in flight
 version_added: 0.1.0
 description:
-  - Asks the load balancer itself how much is in flight on a colour, until it is nothing.
+  - Asks the load balancer itself how much is in flight on a colour, until it is nothing. Can ask DNS resolvers, too.
   - Moves no traffic and closes no connection.
 extends_documentation_fragment:
   - bluegreen.deploy.routes
@@ -44,6 +44,8 @@ options:
       - Seconds for which, besides, no new request may have reached the colour on any route, by the load balancer's
         own counter. They begin with the first look, so it takes at least that long.
       - A counter that began anew, as when HAProxy is reloaded, begins them anew too.
+      - With more than V(0), besides, no DNS resolver that the route names in C(resolvers) may give clients the colour's
+        address any more, or fail to answer.
       - It must be shorter than O(timeout). With V(0) new requests do not matter.
     type: float
     default: 0.0
@@ -134,9 +136,8 @@ def wait(module: AnsibleModule) -> dict[str, t.Any]:
         raise InvalidError(
             f"quiet is {params['quiet']:g}", f"0 or more, and less than the timeout of {params['timeout']:g} s"
         )
-    counted = counting(routes)
     left = drain(
-        counted,
+        routes,
         known(colours, params["colour"]),
         wait_for_long_lived=params["long_lived"] == "wait",
         allowed=params["allowed"],
@@ -147,7 +148,7 @@ def wait(module: AnsibleModule) -> dict[str, t.Any]:
     return {
         "changed": False,
         "left": [one.as_result() for one in left],
-        "not_counted": [route.name for route in routes if route not in counted],
+        "not_counted": [route.name for route in routes if route not in counting(routes)],
     }
 
 

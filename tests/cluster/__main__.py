@@ -18,7 +18,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-from .binaries import UnavailableError
+from tests.missing import UnavailableError
+
 from .cluster import Cluster
 
 LOOK = 1.0  # seconds

@@ -13,7 +13,6 @@ checkout. Debian's patches are left out, as all of them are for kubectl.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
@@ -27,10 +26,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.debian import SUITE, apt_configuration, cache, reason, refuse_other_systems
+from tests.missing import UnavailableError
+
 from .process import locked, with_parent
 
 VERSION = "1.20.2"
-SUITE = "bookworm"
 PACKAGES = (
     "golang-1.19-go",
     "golang-1.19-src",
@@ -52,15 +53,10 @@ STAMPED = ("component-base/version", "client-go/pkg/version")  # /version says w
 TREE = "k8s.io/kubernetes"
 OPENAPI = "pkg/generated/openapi"
 NOT_PUBLISHED = ("sample-apiserver", "sample-controller", "code-generator", "wardle", "_examples", "test/")
-SUITES = rf"{SUITE}(?:-updates|-security)?"
 LONGEST = 5400.0  # seconds that a build may take, on a machine that does much else
 RECIPE = hashlib.sha256(
     repr((VERSION, SUITE, PACKAGES, NEWER, EDITED, EDIT, TAGS, COMMANDS, platform.machine())).encode()
 ).hexdigest()[:8]
-
-
-class UnavailableError(Exception):
-    """There are no binaries here and they cannot be made; says why."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +78,6 @@ class Binaries:
         return self.folder / "kube-controller-manager"
 
 
-def cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "bluegreen-deploy"
-
-
 def find() -> Binaries | None:
     """What an earlier build left."""
     folder = cache() / f"kubernetes-{VERSION}-{RECIPE}"
@@ -97,23 +88,13 @@ def find_or_build() -> Binaries:
     """What is in the cache; builds it first if need be, one process at a time while the others wait for it."""
     if found := find():
         return found
-    _refuse_other_systems()
+    refuse_other_systems("a control plane is built", "apt-get", "dpkg", "tar", "gzip", "nice", "setpriv")
     cache().mkdir(parents=True, exist_ok=True)
     try:
         with locked(cache() / "kubernetes.lock", LONGEST):
             return find() or _build()
     except TimeoutError as error:
         raise UnavailableError(str(error)) from error
-
-
-def _refuse_other_systems() -> None:
-    with contextlib.suppress(OSError):
-        if re.search(rf"^VERSION_CODENAME={SUITE}$", Path("/etc/os-release").read_text(), re.MULTILINE):
-            missing = [name for name in ("apt-get", "dpkg", "tar", "gzip", "nice", "setpriv") if not shutil.which(name)]
-            if missing:
-                raise UnavailableError(f"a control plane is built with {', '.join(missing)}, not in PATH here")
-            return
-    raise UnavailableError(f"a control plane is built from Debian {SUITE}'s packages, and this is another system")
 
 
 def _build() -> Binaries:
@@ -128,7 +109,7 @@ def _build() -> Binaries:
         target = cache() / f"kubernetes-{VERSION}-{RECIPE}"
         (work / "out").rename(target)
     except (OSError, subprocess.SubprocessError) as error:
-        raise UnavailableError(f"the build of a control plane failed: {_reason(error)}") from error
+        raise UnavailableError(f"the build of a control plane failed: {reason(error)}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     _say(f"built in {time.monotonic() - begun:.0f} s")
@@ -244,52 +225,6 @@ def published(tree: Path) -> list[str]:
             if re.search(rb"^// \+k8s:openapi-gen=true", path.read_bytes(), re.MULTILINE):
                 found.add(re.sub(r"^staging/src/", "vendor/", str(path.parent.relative_to(tree))))
     return [f"{TREE}/{name}" for name in sorted(found)]
-
-
-def apt_configuration(folder: Path) -> Path:
-    """One that knows the sources of the system's packages too, and keeps all it writes to itself."""
-    sources = folder / "sources"
-    for each in (sources, folder / "lists/partial", folder / "cache/archives/partial"):
-        each.mkdir(parents=True)
-    etc = Path("/etc/apt")
-    files = [etc / "sources.list", *(etc / "sources.list.d").glob("*.list"), *etc.glob("sources.list.d/*.sources")]
-    for path in files:
-        with contextlib.suppress(FileNotFoundError):
-            convert = with_sources if path.suffix == ".sources" else lines_with_sources
-            (sources / path.name.replace("sources.list", "system.list")).write_text(convert(path.read_text()))
-    settings = {
-        "Dir::Etc::sourcelist": "/dev/null",
-        "Dir::Etc::sourceparts": sources,
-        "Dir::State::lists": folder / "lists",
-        "Dir::Cache": folder / "cache",
-        "APT::Sandbox::User": "root",  # another one could not read the user's cache
-    }
-    path = folder / "apt.conf"
-    path.write_text("".join(f'{key} "{value}";\n' for key, value in settings.items()))
-    return path
-
-
-def with_sources(text: str) -> str:
-    """The stanzas of this Debian release, with its source packages."""
-    stanzas = [
-        re.sub(r"^Types:.*$", "Types: deb deb-src", stanza, flags=re.MULTILINE)
-        for stanza in re.split(r"\n\s*\n", text)
-        if re.search(rf"^Suites:(?:.*\s)?{SUITES}(?:\s|$)", stanza, re.MULTILINE)
-    ]
-    return "\n\n".join(stanzas) + "\n"
-
-
-def lines_with_sources(text: str) -> str:
-    """The same for the one-line format."""
-    lines = re.findall(rf"^deb(\s.*\s{SUITES}\s.*)$", text, re.MULTILINE)
-    return "".join(f"{kind}{line}\n" for line in lines for kind in ("deb", "deb-src"))
-
-
-def _reason(error: OSError | subprocess.SubprocessError) -> str:
-    """The end of what the failed command said."""
-    said = getattr(error, "stderr", None) or ""
-    last = " / ".join(str(said).strip().splitlines()[-3:])
-    return f"{error}: {last}" if last else str(error)
 
 
 def _say(text: str) -> None:

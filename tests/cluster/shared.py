@@ -19,14 +19,14 @@ from pathlib import Path
 import pytest
 
 from demo.rig import ROOT, wait_until
+from tests.missing import UnavailableError, do_without
 
-from .binaries import LONGEST, UnavailableError, find_or_build
+from .binaries import LONGEST, find_or_build
 from .cluster import Handle
 from .control_plane import START
 from .process import locked
 
 VARIABLE = "BLUEGREEN_TEST_KUBECONFIG"
-MARK = "no Kubernetes cluster: "
 
 
 def shared_cluster(temporary: pytest.TempPathFactory) -> Handle:
@@ -38,10 +38,7 @@ def shared_cluster(temporary: pytest.TempPathFactory) -> Handle:
         base = temporary.getbasetemp()
         return attach(base.parent if worker else base, os.getppid() if worker else os.getpid())
     except UnavailableError as error:
-        why = f"{MARK}{error}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(why, pytrace=False)
-    pytest.skip(why)
+        do_without("a Kubernetes cluster", error)
 
 
 def attach(base: Path, controller: int) -> Handle:
@@ -78,11 +75,3 @@ def _bring_up(base: Path, controller: int) -> dict[str, str]:
     if not out.read_text():
         raise RuntimeError(f"the cluster ended: {log.read_text()[-2000:]}")
     return {"directory": str(directory)}
-
-
-def tell_skipped(reporter: pytest.TerminalReporter) -> None:
-    """One loud line, for the end of the run: how many tests were skipped for want of a cluster, and why."""
-    reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", []) if MARK in str(report.longrepr)]
-    if reasons:
-        why = reasons[0].partition(MARK)[2].rstrip("')")
-        reporter.write_line(f"SKIPPED {len(reasons)} Kubernetes tests, {MARK}{why}", red=True, bold=True)

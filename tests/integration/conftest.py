@@ -14,11 +14,13 @@ import pytest
 from demo.rig import find_haproxy
 from tests.aws.fixture import aws, aws_server
 from tests.cluster.cluster import Handle
-from tests.cluster.shared import shared_cluster, tell_skipped
+from tests.cluster.shared import shared_cluster
+from tests.dns.fixture import dns_servers
+from tests.missing import tell_skipped
 
 from .balancer import Balancer
 
-__all__ = ["aws", "aws_server"]
+__all__ = ["aws", "aws_server", "dns_servers"]
 
 
 def binaries() -> list[str]:

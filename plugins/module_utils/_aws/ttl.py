@@ -8,14 +8,17 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import InvalidError
+from .._errors import InvalidError, NotVerifiedError
 from .._traffic.route import later
-from .._wait import SYSTEM_CLOCK, Clock
+from .._wait import SYSTEM_CLOCK, Clock, until
 from .hosted_zone import RecordSets
-from .records import LONGEST_TTL
+from .records import LONGEST_TTL, Move
+from .resolved import Resolvers
 
 ALL_ALIASES = "The record sets are aliases, which have the TTL of what they lead to. It was left as it is"
 SOME_ALIASES = "Aliases among the record sets have the TTL of what they lead to. It was left as it is"
+GRACE = 10.0
+"""Seconds after the old TTL within which resolvers must have the new one: clocks and answers take whole seconds."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def check_ttl(ttl: int) -> int:
 def change_ttl(
     sets: RecordSets,
     ttl: int,
+    resolvers: Resolvers,
     *,
     in_sync_timeout: float | None,
     wait: bool,
@@ -54,8 +58,10 @@ def change_ttl(
 ) -> TtlChange:
     """All record sets in one batch; then until all servers have it, unless told not to, and until the old TTL is over.
 
-    Raises ``conflict`` if somebody else changed one of them meanwhile.
+    Raises ``conflict`` if somebody else changed one of them meanwhile, and ``not_verified`` if a resolver then keeps
+    an answer for longer than the new TTL.
     """
+    resolvers.check()
     group = sets.read()
     moves = group.with_ttl(check_ttl(ttl))
     old = max((int(before["TTL"]) for before, _after in moves), default=None)
@@ -69,4 +75,22 @@ def change_ttl(
         settled = later(left)
         if wait and left:
             clock.sleep(left)
+            _ask(resolvers, moves[0], clock)
     return TtlChange(sets.what, group.ttls(), after, old, settled, note)
+
+
+def _ask(resolvers: Resolvers, move: Move, clock: Clock) -> None:
+    _before, after = move
+    keeping, done = until(
+        lambda: resolvers.keeping(after, int(after["TTL"])),
+        lambda found: not found,
+        timeout=GRACE,
+        interval=1.0,
+        clock=clock,
+    )
+    if not done:
+        raise NotVerifiedError(
+            "; ".join(keeping),
+            f"no resolver to keep an answer for longer than the new TTL of {after['TTL']} s",
+            "It has a lower limit of its own, or is not one that asks Route 53",
+        )

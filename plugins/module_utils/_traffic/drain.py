@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from .._errors import TimeLimitError, UnsupportedError
 from .._wait import SYSTEM_CLOCK, Clock, until
-from .route import Route, of_all
+from .route import Route, counting, of_all
 
 
 @dataclass(frozen=True)
@@ -82,22 +82,34 @@ def drain(
     interval: float,
     clock: Clock = SYSTEM_CLOCK,
 ) -> list[Left]:
-    """Wait until each route has at most ``allowed`` in flight on the colour and got no new request for ``quiet`` s.
+    """Wait until each route has at most ``allowed`` in flight on the colour and got no new request for ``quiet`` s,
+    and nobody else leads clients to it if it is to be quiet.
 
-    Returns what is left then. Raises ``timeout`` with C(left) in its details.
+    Returns what is left then on the routes that count. Raises ``timeout`` with C(left) in its details.
     """
     goal = _Goal(wait_for_long_lived, allowed, quiet)
     latest: dict[str, _Look] = {}
 
-    def look() -> list[_Look]:
-        looks = of_all(lambda route: _look(route, colour, latest.get(route.name), clock), routes)
+    def look() -> tuple[list[_Look], list[str]]:
+        looks = of_all(lambda route: _look(route, colour, latest.get(route.name), clock), counting(routes))
         latest.update({one.left.route: one for one in looks})
-        return looks
+        return looks, _leading(routes, colour) if quiet else []
 
-    looks, drained = until(look, goal.reached, timeout=timeout, interval=interval, clock=clock)
+    (looks, leading), drained = until(
+        look,
+        lambda seen: goal.reached(seen[0]) and not seen[1],
+        timeout=timeout,
+        interval=interval,
+        clock=clock,
+    )
     if not drained:
-        raise _not_drained(colour, goal, looks, timeout)
+        raise _not_drained(colour, goal, looks, leading, timeout)
     return [one.left for one in looks]
+
+
+def _leading(routes: t.Sequence[Route], colour: str) -> list[str]:
+    told = of_all(lambda route: route.router.leads_to(colour), routes)
+    return [f"{route.name}: {why}" for route, sentences in zip(routes, told) for why in sentences]
 
 
 def _look(route: Route, colour: str, before: _Look | None, clock: Clock) -> _Look:
@@ -125,7 +137,9 @@ def _new(counted: int, before: _Look | None) -> int:
     return before.left.new_requests + (counted - before.counted if counted >= before.counted else counted)
 
 
-def _not_drained(colour: str, goal: _Goal, looks: t.Sequence[_Look], timeout: float) -> TimeLimitError:
+def _not_drained(
+    colour: str, goal: _Goal, looks: t.Sequence[_Look], leading: t.Sequence[str], timeout: float
+) -> TimeLimitError:
     busy = [
         f"{look.left.route}: {look.left.requests} requests, {look.left.long_lived} long-lived connections"
         for look in looks
@@ -139,11 +153,18 @@ def _not_drained(colour: str, goal: _Goal, looks: t.Sequence[_Look], timeout: fl
     ]
     found = [f"still has in flight on {'; '.join(busy)}"] if busy else []
     found += [f"was not quiet on {'; '.join(in_use)}"] if in_use else []
+    found += [f"may still be reached: {'; '.join(leading)}"] if leading else []
     return TimeLimitError(
         f"after {timeout:g} s {colour} {', and '.join(found)}",
         f"at most {goal.allowed} on each route" + (f" and no new request for {goal.quiet:g} s" if goal.quiet else ""),
-        "Look with traffic_info who still sends requests to it, or wait longer"
-        if in_use
-        else "Wait longer, or set long_lived to leave to let long-lived connections go on",
+        _todo(bool(in_use), bool(leading)),
         left=[look.left.as_result() for look in looks],
     )
+
+
+def _todo(in_use: bool, leading: bool) -> str:
+    if in_use:
+        return "Look with traffic_info who still sends requests to it, or wait longer"
+    if leading:
+        return "Wait until those answers have run out"
+    return "Wait longer, or set long_lived to leave to let long-lived connections go on"

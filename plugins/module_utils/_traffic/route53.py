@@ -16,6 +16,7 @@ from .._aws.client import connect
 from .._aws.connection import AWS_SPEC
 from .._aws.hosted_zone import RecordSets, check_place, identifiers_of, trouble
 from .._aws.records import FINEST, WEIGHTED_TYPES, ttl_of
+from .._aws.resolved import Resolvers
 from .._errors import ConflictError
 from .router import Activity, Capabilities, Provider, Router
 from .split import Split
@@ -34,6 +35,7 @@ class Route53(Router):
         check_place(options)
         identifiers_of(colours, options)
         self._aws, self._options, self._colours = connect(options), options, colours
+        self._resolvers = Resolvers(options["resolvers"])
         self._found: RecordSets | None = None
 
     def read(self) -> Split:
@@ -44,6 +46,7 @@ class Route53(Router):
 
     def check(self, wanted: Split) -> None:
         """Finds the zone, so that the record sets are read right before they are changed."""
+        self._resolvers.check()
         self._sets()
 
     def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
@@ -93,6 +96,12 @@ class Route53(Router):
             return 0.0
         return self._sets().settles_in(ttl_of(self._sets().ever_read().of(after.other(raised))))
 
+    def leads_to(self, colour: str) -> tuple[str, ...]:
+        """What the resolvers that the user names answer now."""
+        group = self._sets().ever_read()
+        (other,) = (each for each in self._colours if each != colour)
+        return self._resolvers.leading_to(group.of(colour), group.of(other))
+
     def shown(self, split: Split) -> dict[str, t.Any]:
         return {self._sets().what: self._sets().ever_read().shown(split)}
 
@@ -114,6 +123,7 @@ ROUTE53_SPEC: dict[str, t.Any] = {
         "set_identifiers": {"type": "dict"},
         "wait": {"type": "bool", "default": True},
         "wait_timeout": {"type": "float", "default": 120.0},
+        "resolvers": {"type": "list", "elements": "str", "default": []},
     },
 }
 

@@ -114,6 +114,11 @@ class Router(abc.ABC):
         to what they were told before. None: cannot tell."""
         return None
 
+    def leads_to(self, colour: str) -> tuple[str, ...]:
+        """Who else may still send clients to the colour, such as a DNS resolver that keeps an old answer, a sentence
+        each; one that was to be asked and gave no answer counts. Empty: nobody, or nobody was to be asked."""
+        return ()
+
     def shown(self, split: Split) -> dict[str, t.Any]:
         """What the provider holds when the split is in force, for a diff. Contacts nobody."""
         return split.percents()

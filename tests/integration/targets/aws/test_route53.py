@@ -15,6 +15,7 @@ import pytest
 
 from plugins.module_utils import _wait
 from plugins.module_utils._aws import client, connection, hosted_zone, shared
+from plugins.module_utils._aws.resolved import Resolvers
 from plugins.module_utils._aws.ttl import change_ttl
 from plugins.module_utils._errors import BlueGreenError, ConflictError, NotReadyError, NotVerifiedError
 from plugins.module_utils._traffic.route import Route
@@ -508,10 +509,14 @@ class FakeClock:
         self.time += seconds
 
 
-def lowered(zone: Zone, ttl: int, fake: FakeClock, **more: Any) -> Any:
-    options = {**DEFAULTS, **zone.options()}
+def lowered(
+    zone: Zone, ttl: int, fake: FakeClock, where: dict[str, Any] | None = None, *resolvers: str, **more: Any
+) -> Any:
+    options = {**DEFAULTS, **zone.options(**(where or {}))}
     sets = hosted_zone.RecordSets(client.connect(options), options, COLOURS, fake.clock)
-    return change_ttl(sets, ttl, **{"in_sync_timeout": 120.0, "wait": True, "clock": fake.clock, **more})
+    return change_ttl(
+        sets, ttl, Resolvers(resolvers), **{"in_sync_timeout": 120.0, "wait": True, "clock": fake.clock, **more}
+    )
 
 
 def test_the_old_ttl_is_waited_out_once_the_change_is_in_sync(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -546,7 +551,7 @@ def test_another_change_of_the_ttl_is_no_ones_to_overwrite(zone: Zone, monkeypat
 
     monkeypatch.setattr(sets, "put", late)
     with pytest.raises(ConflictError):
-        change_ttl(sets, 10, in_sync_timeout=120.0, wait=False)
+        change_ttl(sets, 10, Resolvers([]), in_sync_timeout=120.0, wait=False)
     assert zone.records() == there
 
 

@@ -255,3 +255,39 @@ def test_a_load_balancer_that_cannot_be_asked_is_named() -> None:
     with pytest.raises(UnreachableError) as caught:
         course.drain()
     assert caught.value.found == "route r1: nobody answers"
+
+
+class Led(FakeRouter):
+    """Counts nothing; somebody else leads clients to blue, until the time that is given."""
+
+    capabilities = replace(FakeRouter.capabilities, counts_connections=False)
+
+    def __init__(self, now: t.Callable[[], float], until: float) -> None:
+        super().__init__()
+        self.now, self.until, self.asked = now, until, 0
+
+    def leads_to(self, colour: str) -> tuple[str, ...]:
+        self.asked += 1
+        left = self.until - self.now()
+        return (f"a resolver gives it for {left:g} s more",) if colour == "blue" and left > 0 else ()
+
+
+def test_a_colour_is_quiet_when_nobody_else_leads_clients_to_it() -> None:
+    course = Emptying(IDLE)
+    led = Led(lambda: course.now, 7)
+    course.routes.append(Route("dns", led))
+    assert [one.route for one in course.drain(quiet=3)] == ["r0"]
+    assert course.now == 7
+    course.drain()
+    assert led.asked == 8  # without quiet it does not matter
+
+
+def test_when_the_time_is_over_it_says_who_still_leads_clients_to_it() -> None:
+    course = Emptying()
+    course.routes = [Route("dns", Led(lambda: course.now, 12))]
+    with pytest.raises(TimeLimitError) as caught:
+        course.drain(quiet=3)
+    assert caught.value.message == (
+        "after 10 s blue may still be reached: dns: a resolver gives it for 2 s more; expected at most 0 on each route "
+        "and no new request for 3 s. Wait until those answers have run out"
+    )
