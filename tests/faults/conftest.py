@@ -1,7 +1,10 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults: a few of them as part of `make test`, all of them with BLUEGREEN_FAULTS=full, as `make faults` sets it."""
+"""Faults: a few of them as part of `make test`, all of them with BLUEGREEN_FAULTS=full, as `make faults` sets it.
+
+BLUEGREEN_FAULTS=most is all of them at fewer random instants, for other versions of ansible-core.
+"""
 
 from __future__ import annotations
 

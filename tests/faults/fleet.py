@@ -21,7 +21,8 @@ from plugins.module_utils._release.registry import build_store
 from plugins.module_utils._traffic.haproxy import PROVIDER
 from plugins.module_utils._traffic.router import Router
 
-FULL = os.environ.get("BLUEGREEN_FAULTS") == "full"
+FORM = os.environ.get("BLUEGREEN_FAULTS", "short")
+FULL = FORM in {"full", "most"}
 VERSIONS = {"blue": "1.0", "green": "1.1"}
 LOAD_BALANCERS = 4 if FULL else 2
 DEFAULTS = {name: option.get("default") for name, option in PROVIDER.spec["options"].items()}

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from .fleet import FULL, Fleet, end_group, wait_seconds
+from .fleet import FORM, FULL, Fleet, end_group, wait_seconds
 
 JOURNAL = "bluegreen.deploy.release "
 KILLS = {"kill": signal.SIGKILL, "term": signal.SIGTERM}
-INSTANTS = 100 if FULL else 1
+INSTANTS = {"full": 100, "most": 10}.get(FORM, 1)
 """For each way to reach the load balancers."""
 
 
