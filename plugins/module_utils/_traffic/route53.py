@@ -98,6 +98,8 @@ class Route53(Router):
 
     def leads_to(self, colour: str) -> tuple[str, ...]:
         """What the resolvers that the user names answer now."""
+        if not self._options["resolvers"]:
+            return ()
         group = self._sets().ever_read()
         (other,) = (each for each in self._colours if each != colour)
         return self._resolvers.leading_to(group.of(colour), group.of(other))

@@ -84,8 +84,10 @@ def test_who_asks_for_no_quiet_or_names_no_resolver_asks_nobody(zone: Zone, dns_
     dns_servers.authority.put("free", 60, "A", VALUES["blue"])
     routes = moved(zone, "free", dns_servers.authority.address)
     assert "failure" in drained(routes)
+    zone.aws.clear_calls()
     assert "failure" not in drained(routes, quiet=0)
     assert "failure" not in drained(route(zone, "free"))
+    assert zone.aws.calls() == []
 
 
 def test_aliases_are_told_apart_by_what_their_targets_have(zone: Zone, dns_servers: Dns) -> None:
