@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faults: a few of them as part of `make test`, all of them with BLUEGREEN_FAULTS=full, as `make faults` sets it.
 
-BLUEGREEN_FAULTS=most is all of them at fewer random instants, for other versions of ansible-core.
+BLUEGREEN_FAULTS=most is all of them at fewer instants, for other versions of ansible-core.
 """
 
 from __future__ import annotations
