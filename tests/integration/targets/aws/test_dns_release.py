@@ -86,7 +86,7 @@ class Site:
             "bluegreen_state_dir": str(self.directory / "state"),
             "bluegreen_report_dir": str(self.directory / "reports"),
             "bluegreen_report_name": "report",
-            "bluegreen_after_pre_deploy": [hooks["lower"]],
+            "bluegreen_deploy": [hooks["lower"]],
             "bluegreen_retire": [hooks["stop"]],
             "bluegreen_canary_steps": [20],
             "bluegreen_hold": 3,
