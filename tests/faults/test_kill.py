@@ -17,9 +17,9 @@ from .fleet import FORM, Fleet, end_group, wait_seconds
 
 JOURNAL = "bluegreen.deploy.release "
 KILLS = {"kill": signal.SIGKILL, "term": signal.SIGTERM}
-INSTANTS = {"full": 100, "most": 5}.get(FORM, 1)
+INSTANTS = {"full": 100, "most": 3}.get(FORM, 1)
 """For each way to reach the load balancers."""
-BOUNDARIES = {"full": slice(None), "most": slice(None, None, 3)}.get(FORM, slice(8, 9))
+BOUNDARIES = {"full": slice(None), "most": slice(None, None, 5)}.get(FORM, slice(8, 9))
 
 
 @dataclass(frozen=True)
