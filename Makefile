@@ -51,7 +51,7 @@ unit: $(VENV)/.test ## the unit tests
 
 .PHONY: integration
 integration: $(VENV)/.test ## the integration tests, against real servers on loopback [ONLY=haproxy]
-	$(BIN)/python -m pytest -n 3 tests/integration/targets$(if $(ONLY),/$(ONLY))
+	$(BIN)/python -m pytest -n 2 tests/integration/targets$(if $(ONLY),/$(ONLY))
 
 .PHONY: faults
 faults: $(VENV)/.test ## what may befall a release, all of it, on three versions of ansible-core [FAULTS=short]
