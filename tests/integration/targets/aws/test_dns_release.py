@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from demo.rig import COLOURS, Instance, environment, free_ports
+from demo.rig import COLOURS, Instance, environment, free_ports, wait_until
 from plugins.module_utils._dns.resolver import parse
 from tests.aws.handle import REGION, SECRET, Aws
 from tests.dns.door import door
@@ -150,7 +150,7 @@ def test_the_old_colour_ends_when_no_resolver_leads_to_it_any_more(site: Site) -
             done = site.play(playbook)
             assert done.returncode == 0, done.stdout + done.stderr
             assert SECRET not in done.stdout
-        assert not site.instances["blue"].pid_file.exists()
+        wait_until(lambda: not site.instances["blue"].pid_file.exists(), 20, "blue has ended")
     head, records = seen
     assert head["failed"] == 0, head["failures"]
     assert {record.version for record in records} == {"1.0", "1.1"}

