@@ -83,6 +83,7 @@ class Site:
             "bluegreen_version": "1.1",
             "bluegreen_front": self.front,
             "bluegreen_routes": [{"name": "dns", "provider": "route53", "route53": route53}],
+            "bluegreen_store": {"type": "file", "path": str(self.directory / "record")},
             "bluegreen_state_dir": str(self.directory / "state"),
             "bluegreen_report_dir": str(self.directory / "reports"),
             "bluegreen_report_name": "report",
@@ -166,7 +167,13 @@ def test_a_resolver_that_keeps_the_old_answer_for_too_long_keeps_the_old_colour(
         site.zone.change(("CREATE", record(colour, weight, "stubborn")))
     where = {"zone_id": site.zone.id, "record": "stubborn.example.com.", "resolvers": site.resolvers}
     route = {"name": "dns", "provider": "route53", "route53": where}
-    told = site.play("retire", bluegreen_routes=[route], bluegreen_retire_quiet=1, bluegreen_retire_timeout=2)
+    told = site.play(
+        "retire",
+        bluegreen_routes=[route],
+        bluegreen_retire_colour="blue",
+        bluegreen_retire_quiet=1,
+        bluegreen_retire_timeout=2,
+    )
     assert told.returncode == 2, told.stdout
     assert f"{stubborn.address} gives stubborn.example.com. A 192.0.2.1" in told.stdout
     assert site.instances["blue"].pid_file.exists()
