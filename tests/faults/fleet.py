@@ -61,7 +61,7 @@ class Fleet(Rig):
         super().stop()
         for command in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                if str(self.directory).encode() in command.read_bytes():
+                if f"{self.directory}/".encode() in command.read_bytes():
                     os.kill(int(command.parent.name), signal.SIGKILL)
 
     @contextlib.contextmanager

@@ -13,9 +13,9 @@ import pytest
 
 from demo.rig import find_haproxy
 from tests.aws.fixture import aws, aws_server
+from tests.bind.fixture import dns_servers
 from tests.cluster.cluster import Handle
 from tests.cluster.shared import shared_cluster
-from tests.dns.fixture import dns_servers
 from tests.missing import tell_skipped
 
 from .balancer import Balancer

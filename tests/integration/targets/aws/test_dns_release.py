@@ -24,8 +24,8 @@ import pytest
 from demo.rig import COLOURS, Instance, environment, free_ports, wait_until
 from plugins.module_utils._dns.resolver import parse
 from tests.aws.handle import REGION, SECRET, Aws
-from tests.dns.door import door
-from tests.dns.servers import Dns, Server
+from tests.bind.door import door
+from tests.bind.servers import Dns, Server
 from tests.integration.live_load import live_load
 
 from .test_route53 import VALUES, Zone, record

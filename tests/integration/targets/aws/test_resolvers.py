@@ -20,7 +20,7 @@ from plugins.module_utils._dns import resolver
 from plugins.module_utils._errors import MissingError, NotVerifiedError
 from plugins.module_utils._traffic.switch import Order, switch
 from tests.aws.handle import Aws
-from tests.dns.servers import Dns
+from tests.bind.servers import Dns
 from tests.integration.balancer import GREEN
 from tests.unit.plugins.modules.process import run_module
 

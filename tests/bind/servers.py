@@ -16,6 +16,7 @@ import dns.message
 import dns.query
 import dns.rcode
 import dns.update
+
 from demo.rig import free_ports, wait_until
 from tests.cluster.process import end, with_parent
 
