@@ -199,7 +199,7 @@ routes:
       description: The route's name.
       type: str
     before:
-      description: The split that was found, in percent.
+      description: The split that was found, in percent; 0 for both colours where nobody served.
       type: dict
     after:
       description: The split that is in force now, or in check mode would be.
@@ -308,6 +308,7 @@ from ..module_utils._module import run_module
 from ..module_utils._traffic.fence import Fence
 from ..module_utils._traffic.guard import guarded_switch
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
+from ..module_utils._traffic.route import Route
 from ..module_utils._traffic.split import Split
 from ..module_utils._traffic.switch import Order, skew_ms
 from ..module_utils._traffic.watchdog import watchdog_of
@@ -367,6 +368,11 @@ def fence(params: dict[str, t.Any]) -> Fence | None:
     return Fence(params["state_dir"], params["app"], params["token"])
 
 
+def shown(route: Route, split: Split | None) -> dict[str, t.Any]:
+    """Where nobody serves there is nothing to show."""
+    return route.router.shown(split) if split else {}
+
+
 def traffic(module: AnsibleModule) -> dict[str, t.Any]:
     params, watch = module.params, module.params["watch"]
     colours, routes = build_routes(params)
@@ -389,8 +395,8 @@ def traffic(module: AnsibleModule) -> dict[str, t.Any]:
         "skew_ms": skew_ms(outcomes),
         "clock": time.time(),
         "diff": {
-            "before": {o.name: route.router.shown(o.before) for route, o in zip(routes, outcomes)},
-            "after": {o.name: route.router.shown(o.after) for route, o in zip(routes, outcomes)},
+            "before": {o.name: shown(route, o.before) for route, o in zip(routes, outcomes)},
+            "after": {o.name: shown(route, o.after) for route, o in zip(routes, outcomes)},
         },
     }
 

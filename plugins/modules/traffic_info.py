@@ -61,10 +61,10 @@ routes:
       description: The route's name.
       type: str
     split:
-      description: The share of each colour, in percent.
+      description: The share of each colour, in percent; 0 for both where nobody serves.
       type: dict
     live:
-      description: The colour that serves; while a canary is out, the one the release started from.
+      description: The colour that serves; while a canary is out, the one the release started from. Null for even shares, and where nobody serves.
       type: str
     drift:
       description: Contradictions that were found, a sentence each.
@@ -111,6 +111,7 @@ from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.revert import status
 from ..module_utils._traffic.route import Route, of_all
 from ..module_utils._traffic.router import Counted, Router
+from ..module_utils._traffic.split import shares
 
 ARGUMENT_SPEC = {
     **ROUTES_SPEC,
@@ -138,10 +139,10 @@ def activity(router: Router) -> dict[str, t.Any] | None:
     }
 
 
-def describe(route: Route) -> dict[str, t.Any]:
+def describe(route: Route, colours: tuple[str, str]) -> dict[str, t.Any]:
     return {
         "name": route.name,
-        "split": route.router.read().percents(),
+        "split": shares(route.router.read(), colours),
         "live": route.router.live(),
         "drift": list(route.router.drift()),
         "activity": activity(route.router),
@@ -149,8 +150,8 @@ def describe(route: Route) -> dict[str, t.Any]:
 
 
 def traffic_info(module: AnsibleModule) -> dict[str, t.Any]:
-    _colours, routes = build_routes(module.params)
-    seen = of_all(describe, routes)
+    colours, routes = build_routes(module.params)
+    seen = of_all(lambda route: describe(route, colours), routes)
     live = {route["live"] for route in seen}
     app, state_dir = module.params["app"], module.params["state_dir"]
     return {

@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import DriftError, MissingError, NotReadyError, UnsupportedError
+from .._errors import DriftError, MissingError, UnsupportedError
 from .._traffic.split import Split
 from .client import Json
 
@@ -30,8 +30,8 @@ class Forward:
     groups: t.Mapping[str, str]
     """By colour, the ARN of its target group."""
 
-    def split(self) -> Split:
-        """Raises ``unsupported`` where anybody else has a share, and ``not_ready`` where nobody has one."""
+    def split(self) -> Split | None:
+        """None: all weights are 0, for which AWS answers 503. Raises ``unsupported`` where anybody else has a share."""
         weights = self._weights()
         strangers = [arn for arn, weight in weights.items() if arn not in self.groups.values() and weight]
         if strangers:
@@ -41,9 +41,7 @@ class Forward:
                 "Take it out, or name another listener or rule",
             )
         first, second = (weights.get(arn, 0) for arn in self.groups.values())
-        if not first + second:
-            raise NotReadyError(f"all weights of {self.what} are 0", "a weight for one colour at least")
-        return Split.of_weights(self._colours(), first, second)
+        return Split.of_weights(self._colours(), first, second) if first + second else None
 
     def unattached(self) -> list[str]:
         """The colours whose target groups are not in the action."""

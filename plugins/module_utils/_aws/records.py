@@ -13,7 +13,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import DriftError, MissingError, NotReadyError, UnsupportedError
+from .._errors import DriftError, MissingError, UnsupportedError
 from .._traffic.split import WHOLE, Split
 from .client import Json
 
@@ -118,7 +118,7 @@ class Group:
         return self
 
     def split(self) -> Split:
-        """Raises ``unsupported`` where anybody else has a share, and ``not_ready`` where nobody has a weight."""
+        """Where all weights are 0, Route 53 gives equal shares. Raises ``unsupported`` where anybody else has one."""
         strangers = [each for each in self.found if each not in self._ours().values() and each["Weight"]]
         if strangers:
             raise UnsupportedError(
@@ -127,13 +127,7 @@ class Group:
                 "Give it weight 0, or name another record",
             )
         first, second = (int(each["Weight"]) for each in self._ours().values())
-        if not first + second:
-            raise NotReadyError(
-                f"all weights of {self.what} are 0, for which Route 53 gives equal shares",
-                "a weight for one colour at least",
-                "Give one to the colour that is to be live",
-            )
-        return Split.of_weights(self._colours(), first, second)
+        return Split.of_weights(self._colours(), first or not second, second or not first)
 
     def drift(self) -> tuple[str, ...]:
         """Route 53 itself keeps the TTLs of plain record sets alike, but not those of a plain one and an alias."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import ConflictError, DriftError, MissingError, NotReadyError, UnsupportedError
-from .._traffic.split import Split
+from .._errors import DriftError, MissingError, UnsupportedError
+from .._traffic.split import Split, moved
 from .client import Client, Json, LostAnswerError, RefusedContentError
 
 Place = tuple[str, list[Json]]
@@ -57,11 +57,10 @@ class Destinations:
                 )
         return self
 
-    def split(self) -> Split:
+    def split(self) -> Split | None:
+        """None: all weights are 0, for which gateways answer 500 or 503."""
         first, second = (self._weight(colour) for colour in self.colours)
-        if not first + second:
-            raise NotReadyError(f"all weights of {self.what} are 0", "a weight for one colour at least")
-        return Split.of_weights(self.colours, first, second)
+        return Split.of_weights(self.colours, first, second) if first + second else None
 
     def holding(self, wanted: Split) -> list[Json]:
         """In percent where those are whole numbers, else in 0.01 %."""
@@ -98,27 +97,29 @@ class Weights:
         self.known: Json = {}
         """The object as it was seen last."""
 
-    def read(self) -> Split:
+    def read(self) -> Split | None:
         self.known = self._client.get(self._path)
         return self.split()
 
-    def split(self) -> Split:
+    def split(self) -> Split | None:
         """What was seen last."""
         return self._main().split()
 
     def drift(self) -> tuple[str, ...]:
         """Test traffic that does not go to the idle colour, in what was seen last."""
-        test, live = self._test(), self.split().leader
-        if test is None or live is None or not test.split().share(live):
+        now, test = self.split(), self._test()
+        tested = test.split() if test else None
+        if now is None or tested is None or now.leader is None or not tested.share(now.leader):
             return ()
-        return (f"test traffic of {self.what} has {test.split()} while {live} is live",)
+        return (f"test traffic of {self.what} has {tested} while {now.leader} is live",)
 
-    def put(self, wanted: Split, expected: Split, dry_run: bool = False) -> None:
+    def put(self, wanted: Split, expected: Split | None, dry_run: bool = False) -> None:
         """One atomic change, made only if the lists are still those that were seen."""
         if not self.known:
             self.read()
-        if self.split() != expected:
-            raise ConflictError(f"the split is {self.split()}", f"{expected}", "Somebody else moved the traffic")
+        found = self.split()
+        if found != expected:
+            raise moved(found, expected)
         before = self._changing(wanted)
         operations = [
             operation
@@ -140,12 +141,12 @@ class Weights:
             self.known = self.known if dry_run else changed
 
     def _tell_refused(
-        self, error: RefusedContentError, before: list[list[Json]], wanted: Split, expected: Split
+        self, error: RefusedContentError, before: list[list[Json]], wanted: Split, expected: Split | None
     ) -> t.NoReturn:
         now = self.read()
         if [each.found for each, _split in self._changing(wanted)] == before:
             raise error
-        raise ConflictError(f"the split is {now}", f"{expected}", "Somebody else moved the traffic") from error
+        raise moved(now, expected) from error
 
     def holds(self, wanted: Split) -> bool:
         """Read anew: whether the lists say what they are to say, down to the shares."""
@@ -170,7 +171,7 @@ class Weights:
             return [(main, wanted)]
         live = wanted.leader
         idle = Split.only(self._colours, wanted.other(live)) if live else test.split()
-        return [(main, wanted), (test, idle)]
+        return [(main, wanted), *([(test, idle)] if idle else [])]
 
     def _main(self) -> Destinations:
         return self._destinations(self.what, self._layout.locate)

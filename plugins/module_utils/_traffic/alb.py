@@ -26,9 +26,9 @@ from .._aws.listeners import (
     look_at_rules,
 )
 from .._aws.targets import is_ready, look_at, members, trouble, zones_without
-from .._errors import ConflictError, InvalidError, MissingError
+from .._errors import InvalidError, MissingError
 from .router import Activity, Capabilities, Provider, Router
-from .split import WHOLE, Split
+from .split import WHOLE, Split, moved
 
 MOST_REASONS = 5
 """Targets of which it is told why they are not healthy."""
@@ -93,7 +93,7 @@ class Alb(Router):
         self._looks: dict[str, t.Any] = {}
         self._targets: dict[str, list[Json]] = {}
 
-    def read(self) -> Split:
+    def read(self) -> Split | None:
         self._place().read()
         return self._forward().split()
 
@@ -110,11 +110,12 @@ class Alb(Router):
         """Looks at the targets first, so that the split is read right before it is changed."""
         self._look_at_targets(*self._colours)
 
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         self._place().read_lately()
         forward = self._forward()
-        if forward.split() != expected:
-            raise ConflictError(f"the split is {forward.split()}", f"{expected}", "Somebody else moved the traffic")
+        found = forward.split()
+        if found != expected:
+            raise moved(found, expected)
         self._cut = self.home and forward.sticky_for() > 0 and wanted.first_share in (0, WHOLE)
         self._place().put(forward.holding(wanted, only=self._cut))
 
@@ -142,7 +143,7 @@ class Alb(Router):
     def long_lived(self) -> dict[str, int] | None:
         return None
 
-    def lingers(self, before: Split, after: Split) -> float | None:
+    def lingers(self, before: Split | None, after: Split) -> float | None:
         return 0.0 if self._cut else float(self._forward().sticky_for())
 
     def shown(self, split: Split) -> dict[str, t.Any]:

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
+from dataclasses import replace
 
 from .._analysis.watch import Verdict
-from .._errors import BlueGreenError, ThresholdError
+from .._errors import BlueGreenError, ConflictError, NotVerifiedError, ThresholdError
 from .fence import Fence
-from .route import Outcome, Route
-from .split import Split
+from .route import Outcome, Route, of_all, with_routes
+from .split import Split, describe
 from .switch import Order, Watchdog, switch
-from .undo import put_back
+from .undo import came_by_itself, put_back
 
 
 def guarded_switch(
@@ -56,10 +58,42 @@ def _switch_and_watch(
     watched = [route for route, outcome in zip(routes, outcomes) if outcome.changed or back_to]
     if dry_run or not watched or not watch:
         return outcomes, None
+    began = time.time()
     verdict, cause = _judge(watch, _raised(order, outcomes, back_to))
     if cause:
         raise put_back(watched, outcomes, cause, back_to, fence)
+    ended = {route.name: split for route, split in zip(watched, of_all(lambda route: route.router.read(), watched))}
+    cause = _moved_meanwhile(watched, outcomes, ended, began)
+    if isinstance(cause, ConflictError):
+        raise with_routes(cause, [replace(one, after=ended.get(one.name, one.after)) for one in outcomes])
+    if cause:
+        raise put_back(watched, outcomes, cause, back_to, fence)
     return outcomes, verdict
+
+
+def _moved_meanwhile(
+    watched: t.Sequence[Route],
+    outcomes: t.Sequence[Outcome],
+    ended: t.Mapping[str, Split | None],
+    began: float,
+) -> BlueGreenError | None:
+    """What was watched must be what there is in the end. A conflict: somebody has moved it, and it stays so."""
+    put = {outcome.name: outcome.after for outcome in outcomes}
+    for route in watched:
+        now, wanted = ended[route.name], put[route.name]
+        if now == wanted:
+            continue
+        found = f"route {route.name}: when the watch ended the split was {describe(now)}"
+        if now is None or came_by_itself(route.router, began):
+            return NotVerifiedError(
+                found, f"{describe(wanted)}, as it was when the watch began", "The traffic was put back"
+            )
+        return ConflictError(
+            found,
+            f"{describe(wanted)}, as it was when the watch began",
+            "Somebody else moved the traffic, and it was left so: look at it before you move it again",
+        )
+    return None
 
 
 def _judge(watch: t.Callable[[str], Verdict], colour: str) -> tuple[Verdict | None, BlueGreenError | None]:
@@ -76,5 +110,5 @@ def _raised(order: Order, outcomes: t.Sequence[Outcome], back_to: Split | None) 
     """The colour to watch: on the way from home it is the other one, also where it was raised by an earlier call."""
     if back_to and back_to.leader:
         return back_to.other(back_to.leader)
-    raised = [outcome.after.raised_from(outcome.before) for outcome in outcomes]
+    raised = [order.wanted.raised_from(outcome.before) for outcome in outcomes]
     return next((colour for colour in raised if colour), order.wanted.leader or order.wanted.second)

@@ -110,7 +110,7 @@ class HAProxyMap(_HAProxy):
         if self._file:
             self._file.check_writable()
 
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         with self._file.locked(self._timeout) if self._file else contextlib.nullcontext():
             running = self._running()
             found = self._split(running)
@@ -277,7 +277,7 @@ class HAProxyServers(_HAProxy):
             )
         self._weights(wanted, servers)
 
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         found = self.read()
         if found != expected:
             raise ConflictError(f"the split is {found}", f"{expected}", "Somebody else moved the traffic")

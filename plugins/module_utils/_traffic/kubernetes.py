@@ -24,7 +24,7 @@ from .._kubernetes.kubectl import patch_command
 from .._kubernetes.pods import endpoints, is_leaving, is_ready, name_of, phase, trouble, unmatched_port
 from .._kubernetes.slices import Slices
 from .router import Activity, Capabilities, Provider, Router
-from .split import WHOLE, Split
+from .split import WHOLE, Split, moved
 
 LOOK = 5.0
 """Seconds that one look at the endpoints lasts."""
@@ -42,13 +42,13 @@ class Selected:
         self.known: Json | None = None
         """The Service as it was seen last."""
 
-    def read(self) -> str:
-        """The colour that is selected."""
+    def read(self) -> str | None:
+        """The colour that is selected. None: neither of them."""
         self.known = self._client.get(self.path)
         return self.colour()
 
-    def colour(self) -> str:
-        """The colour that is selected in what was seen last."""
+    def colour(self) -> str | None:
+        """The colour that is selected in what was seen last. None: neither of them."""
         selector = self.selector()
         if self._key not in selector:
             raise MissingError(
@@ -56,14 +56,14 @@ class Selected:
                 f"a part {self._key}={' or '.join(self._values.values())}, without which it selects both colours",
                 f"Add it, or name the label in selector_key: kubectl -n {self._namespace} edit service {self.name}",
             )
-        colours = [colour for colour, value in self._values.items() if value == selector[self._key]]
-        if not colours:
-            raise DriftError(
-                f"Service {self.name} selects {self._key}={selector[self._key]}",
-                f"{' or '.join(self._values.values())}",
-                "Select one of the colours, or name their labels in selector_values",
-            )
-        return colours[0]
+        return next((colour for colour, value in self._values.items() if value == selector[self._key]), None)
+
+    def drift(self) -> tuple[str, ...]:
+        """A selector that names neither colour, in what was seen last."""
+        if self.colour() is not None:
+            return ()
+        found, known = self.selector()[self._key], " nor ".join(self._values.values())
+        return (f"Service {self.name} selects {self._key}={found}, which is neither {known} (see selector_values)",)
 
     def selector(self) -> dict[str, str]:
         spec = self._spec()
@@ -139,12 +139,16 @@ class KubernetesService(Router):
     def _selected(self, name: str) -> Selected:
         return Selected(self._client, self._options["namespace"], name, self._key, self._values)
 
-    def read(self) -> Split:
-        return Split.only(self._colours, self._service.read())
+    def read(self) -> Split | None:
+        self._service.read()
+        return self._split()
 
     def drift(self) -> tuple[str, ...]:
-        if self._preview is None or self._preview.read() != self._service.colour():
-            return ()
+        if self._preview is None:
+            return self._service.drift()
+        preview = self._preview.read()
+        if preview is None or preview != self._service.colour():
+            return self._service.drift() + self._preview.drift()
         return (
             f"Service {self._service.name} and its preview {self._preview.name} both select {self._preview.colour()}",
         )
@@ -158,10 +162,10 @@ class KubernetesService(Router):
             if service.colour() != colour:
                 service.select(colour, dry_run=True)
 
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
-        found = Split.only(self._colours, self._service.colour())
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
+        found = self._split()
         if found != expected:
-            raise ConflictError(f"the split is {found}", f"{expected}", "Somebody else moved the traffic")
+            raise moved(found, expected)
         (_service, colour), *preview = self._places(_whole(wanted))
         if self._service.colour() != colour:
             self._service.select(colour)
@@ -199,6 +203,10 @@ class KubernetesService(Router):
 
     def long_lived(self) -> dict[str, int] | None:
         return None
+
+    def _split(self) -> Split | None:
+        colour = self._service.colour()
+        return Split.only(self._colours, colour) if colour else None
 
     def _places(self, colour: str) -> list[tuple[Selected, str]]:
         """What each Service is to select when the colour is the live one; the one that moves the traffic first."""

@@ -17,7 +17,7 @@ from .._kubernetes.connection import CONNECTION_SPEC
 from .._kubernetes.deployments import Deployment, State, Wanted
 from .._kubernetes.kubectl import patch_command
 from .router import Activity, Capabilities, Provider, Router
-from .split import WHOLE, Split
+from .split import WHOLE, Split, describe
 
 LOOK = 5.0
 """Seconds that one look at a Deployment lasts."""
@@ -40,7 +40,7 @@ class KubernetesWorkers(Router):
         self._deployments = {colour: Deployment(client, options["namespace"], names[colour]) for colour in colours}
         self._states: dict[str, State] = {}
 
-    def read(self) -> Split:
+    def read(self) -> Split | None:
         self._states = {colour: each.read() for colour, each in self._deployments.items()}
         return self._split()
 
@@ -57,11 +57,13 @@ class KubernetesWorkers(Router):
         for colour, replicas in self._steps(wanted):
             self._scale(colour, replicas, dry_run=True)
 
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         if not self._states:
             self.read()
         if self._split() != expected:
-            raise ConflictError(f"the split is {self._split()}", f"{expected}", "Somebody else changed the workers")
+            raise ConflictError(
+                f"the split is {describe(self._split())}", describe(expected), "Somebody else changed the workers"
+            )
         (raised, many), (lowered, none) = self._steps(wanted)
         self._scale(raised, many)
         self._wait(raised)
@@ -93,13 +95,10 @@ class KubernetesWorkers(Router):
     def long_lived(self) -> dict[str, int] | None:
         return None
 
-    def _split(self) -> Split:
+    def _split(self) -> Split | None:
         """By the pods that each colour is to have. Both have some only while a change is half made."""
         first, second = (self._states[colour].replicas for colour in self._colours)
-        if not first + second:
-            names = " and ".join(each.name for each in self._deployments.values())
-            raise NotReadyError(f"{names} have 0 replicas", "workers of one colour", "Scale up the one that is to work")
-        return Split.of_weights(self._colours, first, second)
+        return Split.of_weights(self._colours, first, second) if first + second else None
 
     def _steps(self, wanted: Split) -> tuple[tuple[str, int], tuple[str, int]]:
         """Who is to have how many pods, in the order in which that is done."""

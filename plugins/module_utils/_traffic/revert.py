@@ -24,7 +24,7 @@ from .._wait import SYSTEM_CLOCK, Clock, until
 from .fence import PATIENCE, Fence, StaleTokenError, held, locked, read_text, stem, using
 from .registry import build_routes
 from .route import Route, side_by_side
-from .split import Split
+from .split import Split, describe
 from .undo import by_hand, go_back
 
 PERSISTENCE = 30.0
@@ -211,23 +211,24 @@ def _send_home(revert: Revert, state_dir: str, clock: Clock) -> Revert:
     except Exception as error:  # noqa: BLE001 -- whatever it is, it must stand where somebody looks
         return revert.ends("failed", str(error) if isinstance(error, BlueGreenError) else repr(error))
     homes = {home.name: home for home in revert.routes}
-    answers = side_by_side(lambda route: _send_one(route, homes[route.name], fence, clock), routes)
+    since = datetime.fromisoformat(revert.armed_at).timestamp()
+    answers = side_by_side(lambda route: _send_one(route, homes[route.name], since, fence, clock), routes)
     states = {_state(answer) for answer in answers}
     done = tuple(replace(home, done=_told(answer)) for home, answer in zip(revert.routes, answers))
     worst = next(state for state in ("failed", "refused", "fired") if state in states)
     return replace(revert, routes=done).ends(worst, "; ".join(f"{home.name}: {home.done}" for home in done))
 
 
-def _send_one(route: Route, home: Home, fence: Fence | None, clock: Clock) -> str:
+def _send_one(route: Route, home: Home, since: float, fence: Fence | None, clock: Clock) -> str:
     moved = False
 
     def attempt() -> BlueGreenError | None:
         nonlocal moved
         try:
             with held(fence):
-                moved = go_back(route.router, home.home, home.ours, home.live) or moved
+                moved = go_back(route.router, home.home, home.ours, home.live, since=since) or moved
             if route.router.verify(home.home) is False:
-                raise NotVerifiedError(f"the split is {route.router.read()}", f"{home.home}")
+                raise NotVerifiedError(f"the split is {describe(route.router.read())}", f"{home.home}")
         except ConflictError:
             raise
         except BlueGreenError as error:

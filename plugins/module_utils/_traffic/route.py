@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 
 from .._errors import BlueGreenError, ConflictError
 from .router import Router
-from .split import Split
+from .split import Split, shares
 
 T = t.TypeVar("T")
 
@@ -35,8 +35,9 @@ class Outcome:
     """What was found on one route, and what was done to it."""
 
     name: str
-    before: Split
-    after: Split
+    before: Split | None
+    after: Split | None
+    """None, as in ``before``: nobody served."""
     changed: bool
     verified: bool | None = None
     committed_at: str | None = None
@@ -55,8 +56,8 @@ class Outcome:
     def as_result(self) -> dict[str, t.Any]:
         return {
             "name": self.name,
-            "before": self.before.percents(),
-            "after": self.after.percents(),
+            "before": self._shares(self.before),
+            "after": self._shares(self.after),
             "changed": self.changed,
             "verified": self.verified,
             "committed_at": self.committed_at,
@@ -67,6 +68,10 @@ class Outcome:
             "drift": list(self.drift),
             "error": self.error.message if self.error else None,
         }
+
+    def _shares(self, split: Split | None) -> dict[str, int | float]:
+        known = self.before or self.after
+        return shares(split, known.colours) if known else {}
 
 
 def side_by_side(work: t.Callable[[Route], T], routes: t.Sequence[Route]) -> list[T | BlueGreenError]:
@@ -94,7 +99,7 @@ def of_all(work: t.Callable[[Route], T], routes: t.Sequence[Route]) -> list[T]:
 def refuse_live(routes: t.Sequence[Route], colour: str) -> None:
     """Raises ``conflict`` where any of them gives the colour a share of the traffic."""
     for route, split in zip(routes, of_all(lambda route: route.router.read(), routes)):
-        if split.share(colour):
+        if split and split.share(colour):
             raise ConflictError(
                 f"route {route.name} has {split}",
                 f"no traffic on {colour}",

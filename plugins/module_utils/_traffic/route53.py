@@ -17,9 +17,8 @@ from .._aws.connection import AWS_SPEC
 from .._aws.hosted_zone import RecordSets, check_place, identifiers_of, trouble
 from .._aws.records import FINEST, WEIGHTED_TYPES, ttl_of
 from .._aws.resolved import Resolvers
-from .._errors import ConflictError
 from .router import Activity, Capabilities, Provider, Router
-from .split import Split
+from .split import Split, moved
 
 
 class Route53(Router):
@@ -49,11 +48,11 @@ class Route53(Router):
         self._resolvers.check()
         self._sets()
 
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         group = self._sets().read_lately()
         found = group.split()
         if found != expected:
-            raise ConflictError(f"the split is {found}", f"{expected}", "Somebody else moved the traffic")
+            raise moved(found, expected)
         if found != wanted or group.drift():
             self._sets().put(group.moves(wanted))
 
@@ -89,7 +88,7 @@ class Route53(Router):
     def long_lived(self) -> dict[str, int] | None:
         return None
 
-    def lingers(self, before: Split, after: Split) -> float | None:
+    def lingers(self, before: Split | None, after: Split) -> float | None:
         """The TTL of the colour that was lowered, from when all servers have the change."""
         raised = after.raised_from(before)
         if raised is None:

@@ -65,10 +65,12 @@ class Router(abc.ABC):
     capabilities: t.ClassVar[Capabilities]
     home = False
     """What is applied is the way home: clients that would stay with a colour are to leave it, too."""
+    forced = False
+    """The user wants the change whatever is not ready, so that nothing is refused which may be mended later."""
 
     @abc.abstractmethod
-    def read(self) -> Split:
-        """The split that is in force now."""
+    def read(self) -> Split | None:
+        """What clients would get now. None: nobody serves, a state like any other, which ``apply`` leads out of."""
 
     @abc.abstractmethod
     def drift(self) -> tuple[str, ...]:
@@ -76,7 +78,8 @@ class Router(abc.ABC):
 
     @abc.abstractmethod
     def check(self, wanted: Split) -> None:
-        """Refuse, having changed nothing, when this route cannot be written or cannot hold ``wanted``."""
+        """Refuse, having changed nothing, when this route cannot be written or cannot hold ``wanted``, or when a
+        colour would get traffic and could not serve it."""
 
     def rehearse(self, wanted: Split) -> None:
         """Try the change that ``apply`` would make, where the provider can try one without making it.
@@ -86,7 +89,7 @@ class Router(abc.ABC):
         self.check(wanted)
 
     @abc.abstractmethod
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         """Put ``wanted`` in force, in one atomic call where the provider has one.
 
         Refuses with ``conflict``, and changes nothing, when the split in force is not ``expected``.
@@ -109,7 +112,17 @@ class Router(abc.ABC):
     def long_lived(self) -> dict[str, int] | None:
         """Open connections of each colour that no answer will end, such as WebSockets. None: cannot tell."""
 
-    def lingers(self, before: Split, after: Split) -> float | None:
+    def as_left(self) -> bool | None:
+        """Whether all that the last ``apply`` of this router wrote still stands, whatever the split has become by
+        itself, as when a member died. None: cannot tell, or nothing was written."""
+        return None
+
+    def changed_by_itself(self, since: float) -> str | None:
+        """Why the split may have changed after ``since`` (seconds since the epoch) without anybody's move, such as a
+        load balancer that started anew without its state. None: no such thing is known."""
+        return None
+
+    def lingers(self, before: Split | None, after: Split) -> float | None:
         """Seconds after a change during which clients may still reach the colour that was lowered, as they hold on
         to what they were told before. None: cannot tell."""
         return None
@@ -125,7 +138,8 @@ class Router(abc.ABC):
 
     def live(self) -> str | None:
         """The colour that serves: the one a release started from while a canary is out. None: even shares."""
-        return self.read().leader
+        split = self.read()
+        return split.leader if split else None
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,13 @@ import typing as t
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from .._errors import InvalidError, UnsupportedError
+from .._errors import ConflictError, InvalidError, UnsupportedError
 
 WHOLE = 10_000
 """All traffic, in units of 0.01 %."""
+
+NOBODY = "none, as nobody serves"
+"""What a message says of a split that there is not: no member of either colour would be given a request."""
 
 _COLOUR = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -106,10 +109,12 @@ class Split:
         known(self.colours, colour)
         return self.second if colour == self.first else self.first
 
-    def raised_from(self, before: Split) -> str | None:
-        """The colour that gets more traffic than before, if any."""
+    def raised_from(self, before: Split | None) -> str | None:
+        """The colour that gets more traffic than before, if any. From nobody: the one that gets most of it."""
         if self == before:
             return None
+        if before is None:
+            return self.leader or self.first
         return self.first if self.first_share > before.first_share else self.second
 
     def percents(self) -> dict[str, int | float]:
@@ -117,6 +122,21 @@ class Split:
 
     def __str__(self) -> str:
         return ", ".join(f"{colour} {share} %" for colour, share in self.percents().items())
+
+
+def describe(split: Split | None) -> str:
+    """For a message, after "the split is" or "expected"."""
+    return NOBODY if split is None else str(split)
+
+
+def moved(found: Split | None, expected: Split | None) -> ConflictError:
+    """What ``Router.apply`` raises, having changed nothing."""
+    return ConflictError(f"the split is {describe(found)}", describe(expected), "Somebody else moved the traffic")
+
+
+def shares(split: Split | None, colours: tuple[str, str]) -> dict[str, int | float]:
+    """The percentage of each colour; 0 for both where nobody serves."""
+    return dict.fromkeys(colours, 0) if split is None else split.percents()
 
 
 def colour_pair(names: t.Sequence[str]) -> tuple[str, str]:

@@ -33,7 +33,7 @@ from .._wait import SYSTEM_CLOCK, Clock, until
 from .fence import Fence, held
 from .route import Outcome, Route, later, named, of_all, side_by_side, utc_now, with_routes
 from .router import Router
-from .split import Split, percent
+from .split import Split, describe, percent
 from .undo import put_back
 
 BARRIER_TIMEOUT = 30.0
@@ -66,8 +66,12 @@ class Order:
 class Watchdog(t.Protocol):
     """Puts the traffic back by itself if nobody confirms the change in time."""
 
-    def arm(self, planned: t.Sequence[Outcome]) -> None:
-        """Before anything is changed; raises, and then nothing is."""
+    def arm(self, planned: t.Sequence[Outcome], expect: Split | None) -> None:
+        """Before anything is changed; raises, and then nothing is.
+
+        ``expect`` is the split that the caller has left: one that is found instead, and is the wanted one, was
+        either put there by an earlier try of this very step, or by chance, which is a ``conflict``.
+        """
 
     def holding(self) -> contextlib.AbstractContextManager[None]:
         """Around one change: refused when the watchdog is armed no more, which cannot bite while it lasts."""
@@ -112,10 +116,10 @@ def switch(
         return _each_for_itself(routes, order, dry_run, fence)
     found = prepare(routes, order)
     if dry_run:
-        of_all(lambda route: _rehearse(route, found), routes)
+        of_all(lambda route: _rehearse(route, found, order.wanted), routes)
         return found
     if watchdog:
-        watchdog.arm(found)
+        watchdog.arm(found, order.expect)
     to_do = [(route, outcome) for route, outcome in zip(routes, found) if outcome.changed]
     start = _Start(len(to_do), order.commit_at, wall)
     done = _commit(to_do, order, start, _Guards(fence, watchdog), clock)
@@ -127,7 +131,7 @@ def switch(
     if causes and order.keep_partial and _only_lost(done):
         raise with_routes(_partial([one.name for one in outcomes if one.error], causes, order), outcomes)
     if causes:
-        raise put_back([route for route, _planned in to_do], outcomes, causes[0], fence=fence)
+        raise put_back([route for route, _planned in to_do], outcomes, causes[0], fence=fence, clock=clock)
     return outcomes
 
 
@@ -182,6 +186,7 @@ def _plan(route: Route, order: Order) -> Outcome:
     step = router.capabilities.finest_step
     if order.wanted.first_share % step:
         raise UnsupportedError(f"the split {order.wanted} is too fine", f"multiples of {percent(step)} %")
+    router.forced = order.force
     router.check(order.wanted)
     before = router.read()
     drift = router.drift()
@@ -194,9 +199,10 @@ def _plan(route: Route, order: Order) -> Outcome:
         )
     if moves and order.expect is not None and before != order.expect:
         raise ConflictError(
-            f"the split is {before}",
+            f"the split is {describe(before)}",
             f"{order.expect}",
-            "Somebody else moved the traffic: look at it before you move it again",
+            "It was changed since then, by somebody else or by a load balancer that lost its state: look at it before "
+            "you move it again",
         )
     raised = order.wanted.raised_from(before)
     if raised and not order.force:
@@ -204,10 +210,10 @@ def _plan(route: Route, order: Order) -> Outcome:
     return Outcome(route.name, before, order.wanted, changed=moves or bool(drift), drift=drift)
 
 
-def _rehearse(route: Route, planned: t.Sequence[Outcome]) -> None:
+def _rehearse(route: Route, planned: t.Sequence[Outcome], wanted: Split) -> None:
     (plan,) = [outcome for outcome in planned if outcome.name == route.name]
     if plan.changed:
-        route.router.rehearse(plan.after)
+        route.router.rehearse(wanted)
 
 
 def _need_ready(router: Router, colour: str) -> None:
@@ -260,11 +266,11 @@ def _commit(
                 return plan
             with guards.held():
                 began = time.monotonic()
-                route.router.apply(plan.after, plan.before)
+                route.router.apply(order.wanted, plan.before)
                 took = (time.monotonic() - began) * 1000
                 plan = replace(plan, committed_at=utc_now(), took_ms=round(took, 3))
             plan = replace(plan, verified=_verified(route.router, order, clock))
-            return replace(plan, old_until=later(route.router.lingers(plan.before, plan.after)))
+            return replace(plan, old_until=later(route.router.lingers(plan.before, order.wanted)))
         except Exception as error:  # noqa: BLE001 -- whatever it is, what was moved must be put back
             return replace(plan, error=named(route, error))
 
@@ -288,17 +294,29 @@ def _too_late(late: float) -> BlueGreenError:
 
 
 def _verified(router: Router, order: Order, clock: Clock) -> bool | None:
-    answer, done = until(
-        lambda: router.verify(order.wanted),
-        lambda seen: seen is not False,
+    def look() -> tuple[bool | None, bool]:
+        answer = router.verify(order.wanted)
+        return answer, answer is False and router.read() is None
+
+    (answer, nobody), done = until(
+        look,
+        lambda seen: seen[0] is not False or seen[1],
         timeout=order.verify_timeout,
         interval=order.verify_interval,
         clock=clock,
     )
+    if nobody and order.force:
+        return None  # as it was ordered: whether it is so will be seen when a member is ready
+    if nobody:  # each moment of it fails requests
+        raise NotVerifiedError(
+            "after the change nobody serves: no member of either colour would be given a request",
+            f"{order.wanted}",
+            "See why its members take no traffic, with traffic_info and in the load balancer's own status",
+        )
     if not done:
         raise NotVerifiedError(
-            f"after {order.verify_timeout:g} s the split is still {router.read()}",
+            f"after {order.verify_timeout:g} s the split is {describe(router.read())}",
             f"{order.wanted}",
-            "Look for another program that writes to this load balancer",
+            "See with traffic_info whether its members take traffic, and whether another program writes to it",
         )
     return answer

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import replace
+from datetime import datetime
 
 from .._errors import BlueGreenError, ConflictError, NotVerifiedError, UndoFailedError
+from .._wait import SYSTEM_CLOCK, Clock, until
 from .fence import Fence, StaleTokenError, held
 from .route import Outcome, Route, named, utc_now, with_routes
 from .router import Router
-from .split import Split
+from .split import Split, describe
+
+PATIENCE = 5.0
+"""Seconds that a way back is given until it is seen in force."""
 
 
 def put_back(
@@ -21,11 +26,14 @@ def put_back(
     cause: BlueGreenError,
     to: Split | None = None,
     fence: Fence | None = None,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> BlueGreenError:
     """Undo in reverse order; returns the error that says what is left.
 
-    Each route goes back to where it was found, or ``to`` the split given. Once the release is taken over,
-    nothing is put back: the traffic is the successor's.
+    Each route goes back to where it was found, or ``to`` the split given. One on which nobody served, and that is
+    given no other split, is left: there is nothing to go back to. Once the release is taken over, nothing is put
+    back: the traffic is the successor's.
     """
     done = {outcome.name: outcome for outcome in outcomes}
     stuck: list[str] = []
@@ -35,16 +43,16 @@ def put_back(
         outcome = done[route.name]
         target = to or outcome.before
         try:
-            if isinstance(outcome.error, ConflictError):  # nothing was changed, and what is there stays
+            if target is None or isinstance(outcome.error, ConflictError):  # a conflict has changed nothing
                 done[route.name] = replace(outcome, after=route.router.read(), changed=False)
                 continue
-            done[route.name] = _restore(route.router, outcome, target, fence)
+            done[route.name] = _restore(route.router, outcome, target, fence, clock)
         except StaleTokenError as error:
             taken_over = error
             done[route.name] = replace(outcome, restored=False, verified=None)
         except Exception as error:  # noqa: BLE001 -- the next route must still be put back
             stuck.append(named(route, error).message)
-            commands.append(by_hand(route, target))
+            commands.append(by_hand(route, t.cast(Split, target)))
             done[route.name] = replace(outcome, restored=False, verified=None)
     left = [done[outcome.name] for outcome in outcomes]
     return with_routes(_what_is_left(cause, stuck, commands, taken_over), left)
@@ -78,14 +86,22 @@ def by_hand(route: Route, target: Split) -> str:
         return f"route {route.name}: to {target} ({named(route, error).message})"
 
 
-def _restore(router: Router, outcome: Outcome, target: Split, fence: Fence | None) -> Outcome:
-    left_half_done = outcome.error is not None and outcome.committed_at is None
+def _restore(router: Router, outcome: Outcome, target: Split, fence: Fence | None, clock: Clock) -> Outcome:
+    """From whatever a change that went wrong has made; one that was proven goes back from what it was then."""
+    ours = None if outcome.error or outcome.after is None else (outcome.after,)
     with held(fence):
-        go_back(router, target, None if left_half_done else (outcome.after,), drift=outcome.drift)
+        go_back(router, target, ours, since=_epoch(outcome.committed_at), drift=outcome.drift)
     restored_at = utc_now()
-    if router.verify(target) is False:
-        raise NotVerifiedError(f"the split is {router.read()}", f"{target}")
+    _seen, done = until(
+        lambda: router.verify(target), lambda seen: seen is not False, timeout=PATIENCE, interval=0.1, clock=clock
+    )
+    if not done:
+        raise NotVerifiedError(f"the split is {describe(router.read())}", f"{target}")
     return replace(outcome, after=target, changed=target != outcome.before, restored=True, restored_at=restored_at)
+
+
+def _epoch(moment: str | None) -> float | None:
+    return datetime.fromisoformat(moment).timestamp() if moment else None
 
 
 def go_back(
@@ -93,18 +109,31 @@ def go_back(
     home: Split,
     ours: t.Collection[Split] | None,
     live: str | None = None,
+    *,
+    since: float | None = None,
     drift: tuple[str, ...] = (),
 ) -> bool:
     """Put ``home`` in force where it is not; returns whether something was changed. ``drift`` was there before.
 
-    Raises ``conflict`` where the split in force is neither that nor one of ``ours``. None: any is.
+    Raises ``conflict`` where somebody else has moved the traffic: the split in force is neither that nor one of
+    ``ours`` (None: any is), and has not come about by itself ``since`` then. Where nobody serves it always goes home.
     """
     now = router.read()
-    if ours is not None and now not in (home, *ours):
+    if ours is not None and now not in (None, home, *ours) and not came_by_itself(router, since):
         expected = " or ".join(map(str, ours))
-        raise ConflictError(f"the split is {now}", f"{expected}, as it was left here", "Somebody else moved it")
-    if now == home and router.drift() in ((), drift):
+        raise ConflictError(
+            f"the split is {describe(now)}",
+            f"{expected}, as it was left here",
+            "It was changed since then: see who did it, and where the traffic is to go",
+        )
+    if now == home and router.drift() in ((), drift) and not router.as_left():
         return False
     router.home = True
     router.apply(home, now, live)
     return True
+
+
+def came_by_itself(router: Router, since: float | None) -> bool:
+    """Whether nobody needs to have moved what is not as it was left: a member that died has shifted the shares, or
+    the load balancer has lost them."""
+    return bool(router.as_left() or (since is not None and router.changed_by_itself(since)))

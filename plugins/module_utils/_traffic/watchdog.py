@@ -31,7 +31,7 @@ from .._wait import Clock
 from .fence import using
 from .revert import OVER, Home, Revert, RevertFile, fire, iso, routes_of, stop_timer, timer
 from .route import Outcome, Route, side_by_side
-from .split import Split
+from .split import Split, describe
 
 ARMED = b"armed\n"
 START_TIMEOUT = 30.0
@@ -65,12 +65,14 @@ class HostWatchdog:
         self._watched: float = (params["watch"] or {"duration": 0.0})["duration"]
         self._armed: Revert | None = None
 
-    def arm(self, planned: t.Sequence[Outcome]) -> None:
+    def arm(self, planned: t.Sequence[Outcome], expect: Split | None) -> None:
         if self._silence is None:
             return
         with self._file.locked():
             old = self._file.read()
             self._refuse(old)
+            if expect and old and self._is_ours(old):
+                _refuse_chance(old, planned, expect)
             homes = self._homes(old if self._is_ours(old) else None, planned)
             if homes:
                 seconds = self._silence + self._watched + self._wait()
@@ -125,18 +127,22 @@ class HostWatchdog:
     def _homes(self, before: Revert | None, planned: t.Sequence[Outcome]) -> tuple[Home, ...]:
         known = {home.name: home for home in before.routes} if before else {}
         for route, plan in zip(self._routes, planned):
-            if plan.changed or self._back_to:
-                known[route.name] = self._home(route, plan, known.get(route.name))
+            home = self._home(route, plan, known.get(route.name)) if plan.changed or self._back_to else None
+            if home:
+                known[route.name] = home
         return tuple(known.values())
 
-    def _home(self, route: Route, plan: Outcome, known: Home | None) -> Home:
+    def _home(self, route: Route, plan: Outcome, known: Home | None) -> Home | None:
         options = self._options[route.name]
         if self._back_to:
-            ours = {plan.before, plan.after, *(known.ours if known else ())} - {self._back_to}
-            return Home(options, self._back_to, None, tuple(sorted(ours, key=str)))
-        if known and plan.before in (known.home, *known.ours):
-            return replace(known, options=options, ours=tuple(dict.fromkeys((*known.ours, plan.after))))
-        return Home(options, plan.before, route.router.live(), (plan.after,))
+            ours = {plan.before, plan.after, *(known.ours if known else ())} - {self._back_to, None}
+            return Home(options, self._back_to, None, tuple(sorted(t.cast("set[Split]", ours), key=str)))
+        after = t.cast(Split, plan.after)  # of a plan it is what is wanted
+        if known and plan.before in (None, known.home, *known.ours):
+            return replace(known, options=options, ours=tuple(dict.fromkeys((*known.ours, after))))
+        if plan.before is None:
+            return None  # nobody served: there is no way back to arm
+        return Home(options, plan.before, route.router.live(), (after,))
 
     def _is_ours(self, there: Revert | None) -> bool:
         """Whether it is armed by this release, be it in an earlier call."""
@@ -188,15 +194,23 @@ class HostWatchdog:
         if now is None or not self._is_ours(now):
             return now
         homes = {home.name: home for home in now.routes}
-        seen = side_by_side(lambda route: _is_away(route, homes[route.name]), routes_of(now))
-        if any(away is not False for away in seen):
+        seen = side_by_side(lambda route: route.router.read() == homes[route.name].home, routes_of(now))
+        if any(at_home is not True for at_home in seen):
             return now
         return self._file.end(now, "undone")
 
 
-def _is_away(route: Route, home: Home) -> bool:
-    now = route.router.read()
-    return now != home.home and now in home.ours
+def _refuse_chance(armed: Revert, planned: t.Sequence[Outcome], expect: Split) -> None:
+    """What is wanted is there, and this release has neither put it there nor tried to: whoever did may do so again."""
+    homes = {home.name: home for home in armed.routes}
+    for plan in planned:
+        home = homes.get(plan.name)
+        if home and not plan.changed and plan.before not in (expect, home.home, *home.ours):
+            raise ConflictError(
+                f"route {plan.name}: the split is {describe(plan.before)} already, which this release did not make",
+                f"{expect}, as it was left",
+                "The watchdog stays armed. See whether the load balancer lost its state, or who moved it",
+            )
 
 
 def watchdog_of(params: t.Mapping[str, t.Any], routes: t.Sequence[Route], back_to: Split | None) -> HostWatchdog | None:

@@ -22,7 +22,7 @@ class Weighted(Router):
     def __init__(self, options: t.Mapping[str, t.Any], name: str, weights: Weights) -> None:
         self._options, self._name, self._weights = options, name, weights
 
-    def read(self) -> Split:
+    def read(self) -> Split | None:
         return self._weights.read()
 
     def drift(self) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ class Weighted(Router):
     def rehearse(self, wanted: Split) -> None:
         self._weights.put(wanted, self._weights.split(), dry_run=True)
 
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         self._weights.put(wanted, expected)
 
     def by_hand(self, wanted: Split) -> str:

@@ -176,7 +176,6 @@ WRONG: dict[str, tuple[Group, str, str]] = {
         "has the record sets blue, red, and none is green",
     ),
     "a third": (group(record("blue", 1), record("green", 0), record("red", 5)), "unsupported", "gives a share to red"),
-    "no weight": (group(record("blue", 0), record("green", 0)), "not_ready", "for which Route 53 gives equal shares"),
     "twice": (group(record("blue", 1), record("blue", 1, 30), record("green", 0)), "drift", "has blue twice"),
 }
 
@@ -249,3 +248,9 @@ def test_record_sets_for_a_message() -> None:
     assert told([record("blue", 0), alias("green", 5), simple]) == (
         "blue with weight 0 and TTL 60, green with weight 5, a simple one and TTL 60"
     )
+
+
+def test_where_all_weights_are_0_the_shares_are_even() -> None:
+    """As Route 53 has it."""
+    split = group(record("blue", 0), record("green", 0)).check().split()
+    assert split.percents() == {"blue": 50, "green": 50}

@@ -24,7 +24,7 @@ class FakeRouter(Router):
 
     capabilities = Capabilities(finest_step=100, sticky=True, counts_connections=True, survives_reload=True)
 
-    def __init__(self, split: Split = BLUE, name: str = "", log: list[t.Any] | None = None) -> None:
+    def __init__(self, split: Split | None = BLUE, name: str = "", log: list[t.Any] | None = None) -> None:
         self.split, self.name = split, name
         self.log = [] if log is None else log
         self.drifts: tuple[str, ...] = ()
@@ -35,6 +35,8 @@ class FakeRouter(Router):
         self.verdicts: list[bool | None] = []
         self.at_apply: t.Callable[[], object] = lambda: None
         self.moves_before_it_fails = False
+        self.by_itself: str | None = None
+        self.stands: bool | None = None
 
     def _may_fail(self, method: str) -> None:
         queue = self.raises.get(method)
@@ -42,7 +44,7 @@ class FakeRouter(Router):
         if error:
             raise error
 
-    def read(self) -> Split:
+    def read(self) -> Split | None:
         self._may_fail("read")
         return self.split
 
@@ -52,7 +54,7 @@ class FakeRouter(Router):
     def check(self, wanted: Split) -> None:
         self._may_fail("check")
 
-    def apply(self, wanted: Split, expected: Split, live: str | None = None) -> None:
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         self.at_apply()
         if self.split != expected:
             raise ConflictError(f"the split is {self.split}", str(expected))
@@ -65,6 +67,12 @@ class FakeRouter(Router):
     def verify(self, wanted: Split) -> bool | None:
         self._may_fail("verify")
         return self.verdicts.pop(0) if self.verdicts else self.split == wanted
+
+    def as_left(self) -> bool | None:
+        return self.stands
+
+    def changed_by_itself(self, since: float) -> str | None:
+        return self.by_itself
 
     def by_hand(self, wanted: Split) -> str:
         self._may_fail("by_hand")

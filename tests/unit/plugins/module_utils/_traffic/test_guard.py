@@ -121,3 +121,58 @@ def test_a_canary_that_was_out_already_is_watched_by_its_own_colour():
     seen = []
     guarded_switch(routes, Order(TENTH), lambda colour: (seen.append(colour), Verdict("pass", ""))[1], back_to=BLUE)
     assert seen == ["green"]
+
+
+@pytest.mark.parametrize(
+    ("at_the_end", "reason", "code", "ends", "restored"),
+    [
+        (TENTH, None, None, TENTH, None),
+        (None, None, "not_verified", BLUE, True),
+        (GREEN, "it started anew", "not_verified", BLUE, True),
+        (GREEN, None, "conflict", GREEN, None),
+    ],
+)
+def test_what_was_watched_must_be_there_in_the_end(at_the_end, reason, code, ends, restored):
+    """Nobody serves, or the split was lost: back at once. Somebody has moved it: left, and told."""
+    routers, routes = rig(BLUE)
+    routers[0].by_itself = reason
+
+    def watch(_colour):
+        routers[0].split = at_the_end
+        return Verdict("pass", "0 of 1000 answers were errors")
+
+    if code is None:
+        guarded_switch(routes, Order(TENTH), watch)
+    else:
+        with pytest.raises(BlueGreenError) as caught:
+            guarded_switch(routes, Order(TENTH), watch)
+        assert caught.value.code == code
+        assert caught.value.found.startswith("route r0: when the watch ended the split was ")
+        assert caught.value.details["routes"][0]["restored"] is restored
+    assert routers[0].split == ends
+
+
+@pytest.mark.parametrize("now", [None, Split.only(COLOURS, "green", 500)])
+def test_a_failed_watch_goes_home_from_what_its_members_have_left(now):
+    """All members of green died, or one of two did: nobody moved anything."""
+    routers, routes = rig(BLUE)
+
+    def watch(_colour):
+        routers[0].split, routers[0].stands = now, True
+        return Verdict("fail", "9 of 10 answers were errors")
+
+    with pytest.raises(BlueGreenError) as caught:
+        guarded_switch(routes, Order(TENTH), watch)
+    assert (caught.value.code, routers[0].split) == ("threshold_exceeded", BLUE)
+
+
+def test_where_the_new_colour_is_dead_its_share_is_taken_away_though_nobody_notices_it():
+    routers, routes = rig(BLUE)
+
+    def watch(_colour):
+        routers[0].split, routers[0].stands = BLUE, True
+        return Verdict("fail", "no member of green is ready")
+
+    with pytest.raises(BlueGreenError):
+        guarded_switch(routes, Order(TENTH), watch)
+    assert routers[0].log[-1] == ("r0", BLUE)

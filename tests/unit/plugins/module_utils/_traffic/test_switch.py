@@ -326,8 +326,86 @@ def test_a_change_that_cannot_be_undone_is_named_and_the_others_are_undone() -> 
 def test_a_way_back_that_is_not_in_force_afterwards_is_no_way_back() -> None:
     routes, routers, _log = fakes(BLUE, BLUE)
     routers[0].raises["apply"] = [DeniedError("no rights")]
-    routers[1].verdicts = [True, False]
-    assert "route r1: " in fails(UndoFailedError, routes).found
+    routers[1].verdicts = [True, *[False] * 60]
+    with pytest.raises(UndoFailedError) as caught:
+        switch(routes, Order(GREEN), clock=FakeTime().clock())
+    assert "route r1: " in caught.value.found
+
+
+def test_a_way_back_is_given_time_until_it_is_in_force() -> None:
+    routes, routers, _log = fakes(BLUE, BLUE)
+    routers[0].raises["apply"] = [DeniedError("no rights")]
+    routers[1].verdicts = [True, False, False]
+    with pytest.raises(DeniedError) as caught:
+        switch(routes, Order(GREEN), clock=FakeTime().clock())
+    assert left(caught.value)["r1"]["restored"] is True
+
+
+def test_the_way_back_leads_from_whatever_a_failed_change_has_made() -> None:
+    routes, routers, _log = fakes(BLUE)
+    routers[0].verdicts = [False] * 7
+
+    def part_of_it() -> None:
+        routers[0].split = green(15)
+
+    def verify(wanted: Split) -> bool | None:
+        if wanted == GREEN:
+            part_of_it()
+        return routers[0].split == wanted
+
+    routers[0].verify = verify  # type: ignore[method-assign]
+    with pytest.raises(NotVerifiedError) as caught:
+        switch(routes, Order(GREEN, verify_timeout=5, verify_interval=1), clock=FakeTime().clock())
+    assert "is blue 85 %, green 15 %" in caught.value.found
+    assert (routers[0].split, left(caught.value)["r0"]["restored"]) == (BLUE, True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_change_after_which_nobody_serves_is_undone_at_once(force: bool) -> None:
+    routes, routers, _log = fakes(BLUE)
+    time = FakeTime()
+
+    def verify(wanted: Split) -> bool | None:
+        if wanted == GREEN:
+            routers[0].split = None
+        return routers[0].split == wanted
+
+    routers[0].verify = verify  # type: ignore[method-assign]
+    if force:
+        assert switch(routes, Order(GREEN, force=True), clock=time.clock())[0].verified is None
+        return
+    with pytest.raises(NotVerifiedError) as caught:
+        switch(routes, Order(GREEN), clock=time.clock())
+    assert "after the change nobody serves" in caught.value.found
+    assert (routers[0].split, time.slept) == (BLUE, 0)
+
+
+def test_where_nobody_serves_any_colour_can_be_brought_up() -> None:
+    routes, routers, _log = fakes(BLUE, BLUE)
+    routers[1].split = None
+    outcomes = switch(routes, Order(GREEN))
+    assert [outcome.as_result()["before"] for outcome in outcomes] == [
+        {"blue": 100, "green": 0},
+        {"blue": 0, "green": 0},
+    ]
+    assert [router.split for router in routers] == [GREEN, GREEN]
+
+
+def test_where_nobody_served_there_is_nothing_to_go_back_to() -> None:
+    routes, routers, _log = fakes(BLUE, BLUE)
+    routers[0].split = None
+    routers[1].raises["apply"] = [DeniedError("no rights")]
+    error = fails(DeniedError, routes)
+    assert [router.split for router in routers] == [GREEN, BLUE]
+    assert left(error)["r0"]["restored"] is None
+
+
+def test_who_expects_a_split_is_told_that_nobody_serves() -> None:
+    routes, routers, _log = fakes(BLUE)
+    routers[0].split = None
+    with pytest.raises(ConflictError) as caught:
+        switch(routes, Order(GREEN, expect=BLUE))
+    assert caught.value.found == "route r0: the split is none, as nobody serves"
 
 
 def test_a_foreign_change_found_at_the_commit_is_left_alone() -> None:
@@ -378,7 +456,7 @@ def test_a_change_that_does_not_come_into_force_is_put_back() -> None:
     routers[1].verdicts = [False] * 6  # the sixth look is at the end of the time, the next is the way back's
     with pytest.raises(NotVerifiedError) as caught:
         switch(routes, Order(GREEN, verify_timeout=5, verify_interval=1), clock=FakeTime().clock())
-    assert caught.value.found == "route r1: after 5 s the split is still blue 0 %, green 100 %"
+    assert caught.value.found == "route r1: after 5 s the split is blue 0 %, green 100 %"
     assert [router.split for router in routers] == [BLUE, BLUE]
 
 
@@ -402,7 +480,7 @@ class Guard:
         self.seen.append((name, *more))
         self.at.get(name, lambda: None)()
 
-    def arm(self, planned: t.Sequence[Outcome]) -> None:
+    def arm(self, planned: t.Sequence[Outcome], _expect: Split | None) -> None:
         self._moment("arm", [outcome.changed for outcome in planned])
 
     @contextlib.contextmanager

@@ -20,7 +20,7 @@ from plugins.module_utils._errors import BlueGreenError, ConflictError, DeniedEr
 from plugins.module_utils._traffic import revert as revert_module
 from plugins.module_utils._traffic import watchdog as watchdog_module
 from plugins.module_utils._traffic.guard import guarded_switch
-from plugins.module_utils._traffic.revert import OVER, Revert, RevertFile, iso
+from plugins.module_utils._traffic.revert import OVER, Revert, RevertFile, fire, iso
 from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, switch
@@ -89,6 +89,58 @@ class Host:
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., Host]:
     return lambda *splits: Host(tmp_path, monkeypatch, *splits)
+
+
+# --- A split that was lost ---------------------------------------------------------------------------------
+
+
+def test_a_step_that_finds_its_split_by_chance_is_refused_and_stays_guarded(make: t.Callable[..., Host]) -> None:
+    """A load balancer that lost its state gives even shares, which a step may want."""
+    host = make(BLUE)
+    host.move(green(10))
+    host.routers[0].split = green(50)
+    with pytest.raises(ConflictError) as caught:
+        guarded_switch(host.routes, Order(green(50), expect=green(10)), watchdog=host.watchdog())
+    assert "is blue 50 %, green 50 % already, which this release did not make" in caught.value.found
+    assert (host.armed().state, host.homes()["r0"]) == ("armed", (BLUE, {green(10)}))
+
+
+def test_a_step_that_is_tried_again_finds_what_its_first_try_has_made(make: t.Callable[..., Host]) -> None:
+    host = make(BLUE)
+    host.move(green(10))
+    host.move(green(50))
+    (outcome,), _verdict = guarded_switch(host.routes, Order(green(50), expect=green(10)), watchdog=host.watchdog())
+    assert (outcome.changed, host.armed().state) == (False, "armed")
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "ends"), [("it started anew", "fired", BLUE), (None, "refused", green(50))]
+)
+def test_what_was_lost_goes_home_and_what_somebody_moved_does_not(
+    make: t.Callable[..., Host], reason: str | None, state: str, ends: Split
+) -> None:
+    host = make(BLUE)
+    host.move(green(10))
+    host.routers[0].split, host.routers[0].by_itself = green(50), reason
+    fired = fire(host.file, host.armed().serial)
+    assert fired
+    assert (fired.state, host.routers[0].split) == (state, ends)
+
+
+def test_where_nobody_serves_it_goes_home(make: t.Callable[..., Host]) -> None:
+    host = make(BLUE)
+    host.move(GREEN)
+    host.routers[0].split = None
+    fired = fire(host.file, host.armed().serial)
+    assert fired
+    assert (fired.state, host.routers[0].split) == ("fired", BLUE)
+
+
+def test_where_nobody_served_no_way_back_is_armed(make: t.Callable[..., Host]) -> None:
+    host = make(BLUE)
+    host.routers[0].split = None
+    host.move(GREEN)
+    assert (host.routers[0].split, host.file.read()) == (GREEN, None)
 
 
 # --- Arming -----------------------------------------------------------------------------------------------
@@ -231,8 +283,8 @@ def test_a_change_that_comes_after_it_has_fired_is_refused(
     watchdog = host.watchdog()
     arm = watchdog.arm
 
-    def arm_and_fire(planned: t.Any) -> None:
-        arm(planned)
+    def arm_and_fire(planned: t.Any, expect: t.Any) -> None:
+        arm(planned, expect)
         host.file.write(meanwhile(host.armed()))
 
     watchdog.arm = arm_and_fire  # type: ignore[method-assign]
@@ -287,12 +339,12 @@ def test_what_goes_wrong_while_it_stands_down_hides_nothing(make: t.Callable[...
 
 @pytest.mark.parametrize(
     ("token", "now", "state"),
-    [(1, BLUE, "undone"), (1, GREEN, "armed"), (1, green(30), "undone"), (2, BLUE, "undone"), (2, GREEN, "undone")],
+    [(1, BLUE, "undone"), (1, GREEN, "armed"), (1, green(30), "armed"), (2, BLUE, "undone"), (2, GREEN, "undone")],
 )
 def test_a_later_call_of_the_release_that_leads_home_disarms_it(
     make: t.Callable[..., Host], token: int, now: Split, state: str
 ) -> None:
-    """As a rollback does: it arms nothing itself. One that has taken over disarms it wherever it goes."""
+    """As a rollback does: it arms nothing itself. Anywhere else it stays armed; one that has taken over disarms it."""
     host = make(BLUE)
     host.move(GREEN, token=1)
     watchdog = host.watchdog(token=token, revert_after=None)
