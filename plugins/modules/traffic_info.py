@@ -64,7 +64,9 @@ routes:
       description: The share of each colour, in percent; 0 for both where nobody serves.
       type: dict
     live:
-      description: The colour that serves; while a canary is out, the one the release started from. Null for even shares, and where nobody serves.
+      description:
+        - The colour that serves; while a canary is out, the one the release started from.
+        - Null for even shares, and where nobody serves.
       type: str
     drift:
       description: Contradictions that were found, a sentence each.

@@ -24,13 +24,18 @@ def test_a_route_is_described_as_it_is() -> None:
     router.drifts, router.sockets["green"] = ("the file says otherwise",), 3
     counted = {"in_flight": 0, "requests": 0, "errors": 0, "latency_ms": 0.0, "long_lived": 0}
     idle = {"members": 2, "ready": 2, "unready": [], **counted}
-    assert traffic_info.describe(Route("lb1", router)) == {
+    assert traffic_info.describe(Route("lb1", router), COLOURS) == {
         "name": "lb1",
         "split": {"blue": 90, "green": 10},
         "live": "blue",
         "drift": ["the file says otherwise"],
         "activity": {"blue": idle, "green": {**idle, "in_flight": 3, "long_lived": 3}},
     }
+
+
+def test_where_nobody_serves_both_shares_are_0_and_none_is_live() -> None:
+    told = traffic_info.describe(Route("lb1", FakeRouter(None)), COLOURS)
+    assert (told["split"], told["live"]) == ({"blue": 0, "green": 0}, None)
 
 
 def test_what_a_provider_does_not_count_is_null() -> None:

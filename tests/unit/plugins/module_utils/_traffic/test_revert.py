@@ -74,7 +74,7 @@ class Rig:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def fire(self, revert: Revert, *now: Split) -> Revert:
+    def fire(self, revert: Revert, *now: Split | None) -> Revert:
         for each, split in zip(revert.routes, now):
             self.routers.setdefault(each.name, FakeRouter(name=each.name)).split = split
         self.file.write(revert)
@@ -205,16 +205,24 @@ def test_the_status_tells_how_long_it_is_silent(file: RevertFile, monkeypatch: p
         (GREEN, "fired", BLUE, f"put back to {BLUE}"),
         (green(10), "fired", BLUE, f"put back to {BLUE}"),
         (BLUE, "fired", BLUE, f"was at home, {BLUE}"),
+        (None, "fired", BLUE, f"put back to {BLUE}"),
         (green(30), "refused", green(30), "refused: route r0: the split is blue 70 %, green 30 %; expected"),
     ],
 )
 def test_only_what_this_release_has_put_in_force_is_put_back(
-    rig: Rig, now: Split, state: str, then: Split, done: str
+    rig: Rig, now: Split | None, state: str, then: Split, done: str
 ) -> None:
     told = rig.fire(armed(home(ours=(green(10), GREEN)), token=None), now)
     assert (told.state, rig.routers["r0"].split) == (state, then)
     assert told.routes[0].done.startswith(done)
     assert told.message.startswith(f"r0: {done}")
+
+
+def test_a_split_that_the_load_balancer_has_lost_goes_home(rig: Rig) -> None:
+    rig.routers["r0"] = FakeRouter()
+    rig.routers["r0"].by_itself = "it started anew"
+    told = rig.fire(armed(home(ours=(green(10),)), token=None), green(50))
+    assert (told.state, rig.routers["r0"].split) == ("fired", BLUE)
 
 
 def test_each_route_goes_its_own_way_and_the_worst_is_told(rig: Rig) -> None:

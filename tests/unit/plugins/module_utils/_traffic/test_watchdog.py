@@ -20,7 +20,7 @@ from plugins.module_utils._errors import BlueGreenError, ConflictError, DeniedEr
 from plugins.module_utils._traffic import revert as revert_module
 from plugins.module_utils._traffic import watchdog as watchdog_module
 from plugins.module_utils._traffic.guard import guarded_switch
-from plugins.module_utils._traffic.revert import OVER, Revert, RevertFile, fire, iso
+from plugins.module_utils._traffic.revert import OVER, Revert, RevertFile, iso
 from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, switch
@@ -111,29 +111,6 @@ def test_a_step_that_is_tried_again_finds_what_its_first_try_has_made(make: t.Ca
     host.move(green(50))
     (outcome,), _verdict = guarded_switch(host.routes, Order(green(50), expect=green(10)), watchdog=host.watchdog())
     assert (outcome.changed, host.armed().state) == (False, "armed")
-
-
-@pytest.mark.parametrize(
-    ("reason", "state", "ends"), [("it started anew", "fired", BLUE), (None, "refused", green(50))]
-)
-def test_what_was_lost_goes_home_and_what_somebody_moved_does_not(
-    make: t.Callable[..., Host], reason: str | None, state: str, ends: Split
-) -> None:
-    host = make(BLUE)
-    host.move(green(10))
-    host.routers[0].split, host.routers[0].by_itself = green(50), reason
-    fired = fire(host.file, host.armed().serial)
-    assert fired
-    assert (fired.state, host.routers[0].split) == (state, ends)
-
-
-def test_where_nobody_serves_it_goes_home(make: t.Callable[..., Host]) -> None:
-    host = make(BLUE)
-    host.move(GREEN)
-    host.routers[0].split = None
-    fired = fire(host.file, host.armed().serial)
-    assert fired
-    assert (fired.state, host.routers[0].split) == ("fired", BLUE)
 
 
 def test_where_nobody_served_no_way_back_is_armed(make: t.Callable[..., Host]) -> None:
