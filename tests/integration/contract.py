@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.router import Activity, Router
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, switch
+from plugins.module_utils._traffic.undo import go_back
 from tests.integration.balancer import BLUE, COLOURS, GREEN, green
 
 WHOLE_SPLITS = (BLUE, GREEN)
@@ -32,6 +33,8 @@ class Case:
     """All that the provider could change, however it is stored."""
     holds: tuple[Split, ...]
     refuses: tuple[Split, ...]
+    left: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    """Ways in which people, restarts and half-made changes leave such a route, with every member able to serve."""
 
 
 class Contract:
@@ -108,6 +111,22 @@ class Contract:
                 assert (activity.counted is not None) == case.router.capabilities.counts_connections
                 if activity.counted:
                     assert min(astuple(activity.counted)) >= 0
+
+    def test_whatever_state_it_was_left_in_a_colour_can_be_brought_up(self, case: Case) -> None:
+        for how, leave in case.left.items():
+            for wanted in WHOLE_SPLITS:
+                leave()
+                found = case.router.read()
+                (outcome,) = switch([Route("r", case.router)], Order(wanted, mend_drift=True))
+                assert (outcome.before, case.router.read(), case.router.drift()) == (found, wanted, ()), how
+            case.router.apply(BLUE, case.router.read())
+
+    def test_whatever_a_failed_change_has_left_there_is_a_way_back(self, case: Case) -> None:
+        for how, leave in case.left.items():
+            leave()
+            go_back(case.router, BLUE, None)
+            assert (case.router.read(), case.router.drift()) == (BLUE, ()), how
+            assert case.router.verify(BLUE) is not False, how
 
     def test_its_finest_step_divides_all_that_it_holds(self, case: Case) -> None:
         assert all(split.first_share % case.router.capabilities.finest_step == 0 for split in case.holds)

@@ -105,6 +105,9 @@ class KubernetesWorkers(Router):
         if wanted.leader is None or wanted.share(wanted.leader) != WHOLE:
             raise UnsupportedError(f"workers cannot hold the split {wanted}", "100 % for one colour")
         many = self._options["replicas"] or max(state.replicas for state in self._states.values())
+        if not many:
+            names = " and ".join(each.name for each in self._deployments.values())
+            raise InvalidError(f"{names} have 0 replicas each", "replicas to say how many are to work")
         return (wanted.leader, many), (wanted.other(wanted.leader), 0)
 
     def _scale(self, colour: str, replicas: int, dry_run: bool = False) -> None:

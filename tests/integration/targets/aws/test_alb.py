@@ -73,6 +73,13 @@ class Shop(Scene):
         found = {each["TargetGroupArn"]: each["Weight"] for each in action["ForwardConfig"]["TargetGroups"]}
         return {names.get(group, group): weight for group, weight in found.items()}
 
+    def leave(self, arn: str, weights: Mapping[str, int]) -> None:
+        """As somebody else does it."""
+        if ":listener-rule/" in arn:
+            self.aws.client("elbv2").modify_rule(RuleArn=arn, Actions=forward(weights))
+        else:
+            self.split(arn, weights)
+
     def rule_weights(self) -> set[tuple[int, ...]]:
         """All that any rule has."""
         rules = self.aws.client("elbv2").describe_rules(ListenerArn=self.arn)["Rules"]
@@ -130,7 +137,11 @@ def network(aws: Aws) -> Case:
 
 
 def _case(shop: Shop, router: Router, arn: str, holds: tuple[Split, ...]) -> Case:
-    return Case(router, lambda: shop.described(arn), holds, (green(0.01), green(33.33)))
+    left = {
+        "all weights are 0": lambda: shop.leave(arn, {shop.blue: 0, shop.green: 0}),
+        "one group is not attached": lambda: shop.leave(arn, {shop.blue: 1}),
+    }
+    return Case(router, lambda: shop.described(arn), holds, (green(0.01), green(33.33)), left)
 
 
 @pytest.fixture(params=[listener, rule, network])
@@ -475,7 +486,6 @@ ACTIONS = {
     ),
     "three": (lambda s: forward({s.blue: 1, s.green: 1, s.group("third"): 1}), "unsupported", "gives a share to"),
     "neither": (lambda s: forward({s.group("third"): 1}), "missing", "forwards to third"),
-    "all zero": (lambda s: forward({s.blue: 0, s.green: 0}), "not_ready", "are 0"),
 }
 
 

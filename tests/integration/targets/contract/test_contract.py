@@ -17,7 +17,8 @@ from tests.unit.plugins.module_utils._traffic.fakes import FakeRouter
 
 def fake(_balancer: Balancer) -> Case:
     router = FakeRouter()
-    return Case(router, lambda: router.split, SHARED_SPLITS, (green(0.5),))
+    left = {"nobody serves": lambda: setattr(router, "split", None)}
+    return Case(router, lambda: router.split, SHARED_SPLITS, (green(0.5),), left)
 
 
 def real(way: str, holds: tuple[Split, ...], refuses: tuple[Split, ...]) -> Callable[[Balancer], Case]:

@@ -77,7 +77,7 @@ CASES: dict[str, tuple[Callable[[Any], dict[str, Any]], str, str]] = {
     "a colour nobody knows": (
         lambda shop: special(shop, "purple", selector={"app": "shop", "version": "purple"}),
         "drift",
-        "Service purple selects version=purple; expected blue or green",
+        "Service purple selects version=purple, which is neither blue nor green",
     ),
     "another label": (lambda _shop: {"selector_key": "colour"}, "missing", "expected a part colour=blue or green"),
     "both colours alike": (

@@ -17,7 +17,12 @@ WAYS: dict[str, dict[str, Any]] = {"with preview": {}, "without": {"preview_serv
 
 @pytest.fixture(params=WAYS)
 def case(request: pytest.FixtureRequest, shop: Any) -> Case:
-    return Case(shop.router(**WAYS[request.param]), shop.specs, WHOLE_SPLITS, (green(10), green(50), green(0.5)))
+    way = WAYS[request.param]
+    left = {"neither colour is selected": lambda: shop.select("purple", "green")}
+    if not way:
+        left["nor is the preview's"] = lambda: shop.select("purple", "purple")
+        left["both select the same"] = lambda: shop.select("green", "green")
+    return Case(shop.router(**way), shop.specs, WHOLE_SPLITS, (green(10), green(50), green(0.5)), left)
 
 
 class TestService(Contract):

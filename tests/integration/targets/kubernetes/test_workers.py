@@ -82,7 +82,8 @@ def crew(shared_crew: Crew) -> Crew:
 
 @pytest.fixture
 def case(crew: Crew) -> Case:
-    return Case(crew.router(), crew.replicas, WHOLE_SPLITS, (green(50), green(1)))
+    left = {"nobody works": lambda: [crew.scale(colour, 0) for colour in COLOURS]}
+    return Case(crew.router(replicas=2), crew.replicas, WHOLE_SPLITS, (green(50), green(1)), left)
 
 
 class TestWorkers(Contract):
@@ -194,4 +195,4 @@ def test_what_cannot_be_is_refused(crew: Crew) -> None:
         crew.cluster.admin.delete(location(autoscaler))
     crew.scale("blue", 0)
     told = crew.traffic(to="green")
-    assert (told["failure"]["code"], "have 0 replicas" in told["msg"]) == ("not_ready", True), told["msg"]
+    assert (told["failure"]["code"], "have 0 replicas each" in told["msg"]) == ("invalid", True), told["msg"]
