@@ -150,7 +150,8 @@ class Balancer:
 
     def everything(self) -> tuple[Any, ...]:
         """All that a switch may change."""
-        return self.entry(), self.map.read_bytes(), sorted(p.name for p in self.home.iterdir()), self.states()
+        names = sorted({p.name for p in self.home.iterdir()} - {f".bluegreen-{self.map.name}.lock"})
+        return self.entry(), self.map.read_bytes(), names, self.states()
 
     def reset(self) -> None:
         """All traffic to blue in every way, and all servers up."""

@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
-import time
 import typing as t
 
-from .._errors import DeniedError, DriftError, InvalidError, MissingError, TimeLimitError
-from .._files import replace_file
+from .._errors import DeniedError, DriftError, InvalidError, MissingError
+from .._files import MOST_LINKS, Folder
 
 
 class MapFile:
-    """A map file whose entries are changed whole: a reader sees the old file or the new one."""
+    """A map file whose entries are changed whole: a reader sees the old file or the new one.
+
+    It lies in a directory that nobody else can write to: who could, would have the load balancer's user, mostly
+    root, read and write files of his choice, and would send the app's requests where he likes.
+    """
 
     def __init__(self, path: str) -> None:
         if not os.path.isabs(path):
             raise InvalidError(f"the map file {path!r} is no absolute path", "one such as /etc/haproxy/bluegreen.map")
         self.path = path
-        self._real = os.path.realpath(path)  # a link to the file stays one when the file is replaced
-        self._directory = os.path.dirname(self._real)
+        self._open: tuple[Folder, str] | None = None
 
     def get(self, key: str) -> str:
         """The value of ``key``, which must stand in the file exactly once."""
-        values = [value for name, value in map(_entry, self._lines()) if name == key]
+        with self._place() as (folder, name):
+            lines = self._lines(folder, name)
+        values = [value for entry, value in map(_entry, lines) if entry == key]
         if not values:
             raise MissingError(
                 f"the map file {self.path} has no entry {key!r}",
@@ -44,9 +49,81 @@ class MapFile:
 
     def set(self, key: str, value: str) -> None:
         """Replace the value of ``key``, durably, before anybody can read it."""
-        lines = [f"{key} {value}\n" if _entry(line)[0] == key else line for line in self._lines()]
+        with self._place() as (folder, name):
+            lines = [f"{key} {value}\n" if _entry(line)[0] == key else line for line in self._lines(folder, name)]
+            with self._writing():
+                folder.replace(name, "".join(lines).encode(errors="surrogateescape"), keep=True)
+
+    def check_writable(self) -> None:
+        with self._place() as (folder, name):
+            self._lines(folder, name)
+            if not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK):
+                raise DeniedError(
+                    f"the directory {folder.path} of the map file may not be written by this user",
+                    "read and write access, since the file is replaced whole, and a lock lies beside it",
+                    "Use become",
+                )
+
+    @contextlib.contextmanager
+    def locked(self, timeout: float) -> t.Iterator[None]:
+        """Keep other switches away from this file, which stays the same one while it is read and written.
+
+        The lock is a file of its own beside it, which nobody else can open, and so hold.
+        """
+        with self._place() as (folder, name), contextlib.ExitStack() as held:
+            with self._writing():
+                held.enter_context(folder.locked(f".bluegreen-{name}.lock", fcntl.LOCK_EX, timeout))
+            held.callback(setattr, self, "_open", self._open)
+            self._open = folder, name
+            yield
+
+    @contextlib.contextmanager
+    def _place(self) -> t.Iterator[tuple[Folder, str]]:
+        """The directory that the file really lies in, and its name there: a link to the file stays one."""
+        if self._open:
+            yield self._open
+            return
+        directory, name = os.path.split(self.path)
+        with contextlib.ExitStack() as opened:
+            with self._reading():
+                folder = opened.enter_context(Folder(directory))
+                for _link in range(MOST_LINKS):
+                    target = folder.link(name)
+                    if target is None:
+                        break
+                    directory, name = os.path.split(os.path.join(folder.path, target))
+                    folder = opened.enter_context(Folder(directory))
+            yield folder, name
+
+    def _lines(self, folder: Folder, name: str) -> list[str]:
+        with self._reading():
+            content = folder.read(name, anybodys=True)
+        if content is None:
+            raise self._missing()
+        return io.StringIO(content.decode(errors="surrogateescape"), newline="\n").readlines()
+
+    def _missing(self) -> MissingError:
+        return MissingError(
+            f"there is no map file {self.path}",
+            "the file that HAProxy's map() names",
+            "Set map_file if it lies elsewhere, or persist to false if this host has none",
+        )
+
+    @contextlib.contextmanager
+    def _reading(self) -> t.Iterator[None]:
         try:
-            replace_file(self._real, "".join(lines).encode(errors="surrogateescape"))
+            yield
+        except FileNotFoundError as error:
+            raise self._missing() from error
+        except OSError as error:
+            raise DeniedError(
+                f"the map file {self.path} cannot be read: {error.strerror}", todo="Use become"
+            ) from error
+
+    @contextlib.contextmanager
+    def _writing(self) -> t.Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise DeniedError(
                 f"the map file {self.path} cannot be written: {error.strerror}",
@@ -54,56 +131,7 @@ class MapFile:
                 "A switch that is not on disk would be lost at the next reload, so nothing was changed",
             ) from error
 
-    def check_writable(self) -> None:
-        self._lines()
-        if not os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
-            raise DeniedError(
-                f"the directory {self._directory} of the map file may not be written by this user",
-                "read and write access, since it is locked and the file replaced whole",
-                "Use become",
-            )
-
-    @contextlib.contextmanager
-    def locked(self, timeout: float) -> t.Iterator[None]:
-        """Keep other switches away from this file's directory while it is read and written."""
-        directory = os.open(self._directory, os.O_RDONLY)
-        try:
-            _lock(directory, self.path, timeout)
-            yield
-        finally:
-            os.close(directory)
-
-    def _lines(self) -> list[str]:
-        try:
-            with open(self.path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-                return file.readlines()
-        except FileNotFoundError as error:
-            raise MissingError(
-                f"there is no map file {self.path}",
-                "the file that HAProxy's map() names",
-                "Set map_file if it lies elsewhere, or persist to false if this host has none",
-            ) from error
-        except OSError as error:
-            raise DeniedError(
-                f"the map file {self.path} cannot be read: {error.strerror}", todo="Use become"
-            ) from error
-
 
 def _entry(line: str) -> tuple[str, str]:
     name, value = [*line.split(None, 1), "", ""][:2]
     return ("", "") if name.startswith("#") else (name, value.strip())
-
-
-def _lock(directory: int, name: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            return fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise TimeLimitError(
-                    f"another switch has held the map file {name} for {timeout:g} s",
-                    "to be alone with it",
-                    "See which process on this host holds a lock on its directory",
-                ) from error
-            time.sleep(0.005)

@@ -25,6 +25,7 @@ from .._errors import (
     MissingError,
     UnreachableError,
 )
+from .._json import parse_json
 from .record import Json
 from .store import Store, Stored, StoreKind, as_text
 
@@ -69,9 +70,9 @@ class DynamoDbStore(Store):
             lacking = RECORD if text is None else VERSION
             raise BrokenRecordError(f"{self.place} has no text {lacking}", "a whole record", self.mend)
         try:
-            return Stored(json.loads(text), version)
-        except (ValueError, RecursionError) as error:
-            raise BrokenRecordError(f"{self.place}: it is no JSON: {error}", "a whole record", self.mend) from error
+            return Stored(parse_json(text), version)
+        except ValueError as error:
+            raise BrokenRecordError(f"{self.place}: {error}", "a whole record", self.mend) from error
 
     def write(self, content: Json, expected: str | None) -> str:
         """A conflict, too, may be with our own write, whose answer was lost and which was then repeated."""

@@ -8,14 +8,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
-import os
 import typing as t
 from pathlib import Path
 
-from .._errors import BrokenRecordError, ConflictError, DeniedError, InvalidError, TimeLimitError
-from .._files import replace_file
-from .._wait import until
+from .._errors import BrokenRecordError, ConflictError, DeniedError, InvalidError
+from .._files import locked, read_ours, replace_ours
+from .._json import parse_json
 from .record import Json
 from .store import Store, Stored, StoreKind, as_text
 
@@ -56,8 +54,8 @@ class FileStore(Store):
     def _replace(self, old: bytes | None, new: bytes) -> None:
         try:
             if old is not None:
-                replace_file(str(self._previous), old, mode=0o600)
-            replace_file(str(self._path), new, mode=0o600)
+                replace_ours(str(self._previous), old)
+            replace_ours(str(self._path), new)
         except OSError as error:
             left = "The old record is untouched" if self._raw() == old else "The new record may not survive a crash"
             raise DeniedError(
@@ -68,9 +66,7 @@ class FileStore(Store):
 
     def _raw(self) -> bytes | None:
         try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            return None
+            return read_ours(str(self._path))
         except OSError as error:
             raise DeniedError(
                 f"{self._path} cannot be read: {error.strerror}", "a file that this user may read", "Use become"
@@ -78,40 +74,22 @@ class FileStore(Store):
 
     def _parsed(self, raw: bytes) -> t.Any:
         try:
-            return json.loads(raw.decode())
-        except (ValueError, RecursionError) as error:
-            raise BrokenRecordError(f"{self._path}: it is no JSON: {error}", "a whole record", self.mend) from error
+            return parse_json(raw)
+        except ValueError as error:
+            raise BrokenRecordError(f"{self._path}: {error}", "a whole record", self.mend) from error
 
     @contextlib.contextmanager
     def _locked(self) -> t.Iterator[None]:
-        try:
-            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise DeniedError(
-                f"{self._lock} cannot be made: {error.strerror}",
-                "a directory that this user may write to, with room in it",
-                "The old record is untouched. Make room, mend store.path, or use become",
-            ) from error
-        try:
-            _held, done = until(lambda: _take(handle), bool, timeout=self._timeout, interval=0.005)
-            if not done:
-                raise TimeLimitError(
-                    f"another process has held {self._lock} for {self._timeout:g} s",
-                    "to be alone with the record",
-                    "See which process on this host holds it, and whether it hangs",
-                )
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locked(str(self._lock), fcntl.LOCK_EX, self._timeout))
+            except OSError as error:
+                raise DeniedError(
+                    f"{self._lock} cannot be made: {error.strerror}",
+                    "a directory that this user may write to, with room in it",
+                    "The old record is untouched. Make room, mend store.path, or use become",
+                ) from error
             yield
-        finally:
-            os.close(handle)
-
-
-def _take(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _version(raw: bytes) -> str:

@@ -8,11 +8,11 @@ Source: kubernetes.io/docs/concepts/configuration/configmap, for the size; resou
 
 from __future__ import annotations
 
-import json
 import re
 import typing as t
 
 from .._errors import BlueGreenError, BrokenRecordError, ConflictError, DeniedError, InvalidError, MissingError
+from .._json import parse_json
 from .._kubernetes.client import Client, RefusedContentError, connect
 from .._kubernetes.connection import CONNECTION_SPEC
 from .record import Json
@@ -54,9 +54,9 @@ class ConfigMapStore(Store):
         if text is None:
             raise BrokenRecordError(f"{self.place} has no {KEY}", "a whole record", self.mend)
         try:
-            return Stored(json.loads(text), found["metadata"]["resourceVersion"])
-        except (ValueError, RecursionError) as error:
-            raise BrokenRecordError(f"{self.place}: it is no JSON: {error}", "a whole record", self.mend) from error
+            return Stored(parse_json(text), found["metadata"]["resourceVersion"])
+        except ValueError as error:
+            raise BrokenRecordError(f"{self.place}: {error}", "a whole record", self.mend) from error
 
     def write(self, content: Json, expected: str | None) -> str:
         text = as_text(content)

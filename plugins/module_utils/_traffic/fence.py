@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import re
+import time
 import typing as t
 from pathlib import Path
 
-from .._errors import ConflictError, DeniedError, DriftError, InvalidError, TimeLimitError
-from .._files import replace_file
-from .._wait import until
+from .. import _files
+from .._errors import ConflictError, DeniedError, DriftError, InvalidError
 
 PATIENCE = 60.0
 """Seconds to wait for a change of a route that is being made."""
+
+TOO_HIGH = 2**63
+"""What no token reaches: a host that has seen one so high could never be written to again."""
+YEAR = 366 * 24 * 3600
 
 _APP = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
@@ -37,8 +40,8 @@ class Fence:
     """
 
     def __init__(self, state_dir: str, app: str, token: int) -> None:
-        if token < 1:
-            raise InvalidError(f"token is {token}", "a whole number of 1 or more")
+        if not 1 <= token < TOO_HIGH:
+            raise InvalidError(f"token is {str(token)[:40]}", "a whole number of 1 or more, below 2 to the power of 63")
         self._stem = stem(state_dir, app)
         self._path = f"{self._stem}.fence"
         self._app = app
@@ -55,7 +58,7 @@ class Fence:
             self._refuse_stale(seen)
             if seen < self.token:
                 with using(self._path):
-                    replace_file(self._path, f"{self.token}\n".encode(), mode=0o600)
+                    _files.replace_ours(self._path, f"{self.token}\n".encode())
 
     @contextlib.contextmanager
     def holding(self) -> t.Iterator[None]:
@@ -70,18 +73,25 @@ class Fence:
             yield
 
     def _refuse_stale(self, seen: int) -> None:
-        if seen > self.token:
-            raise StaleTokenError(
-                f"token {self.token} of {self._app} is stale: this host has seen {seen}",
-                "the highest one",
-                "Somebody has taken the release over: see the playbook bluegreen.deploy.status",
+        if seen <= self.token:
+            return
+        if seen > time.time() + YEAR and self.token < time.time() + YEAR:
+            raise DriftError(
+                f"{self._path} says {seen}, which no release gives out before its time: tokens follow the clock",
+                f"{self.token} or less",
+                f"See who has written it, and write {self.token - 1} there",
             )
+        raise StaleTokenError(
+            f"token {self.token} of {self._app} is stale: this host has seen {seen}",
+            "the highest one",
+            "Somebody has taken the release over: see the playbook bluegreen.deploy.status",
+        )
 
     def _seen(self) -> int:
         text = read_text(self._path)
         if text is None:
             return 0
-        if not re.fullmatch(r"[1-9][0-9]{0,18}\n", text):
+        if not re.fullmatch(r"[1-9][0-9]{0,18}\n", text) or int(text) >= TOO_HIGH:
             raise DriftError(
                 f"{self._path} holds {text[:40]!r}",
                 "a token, a whole number on one line",
@@ -110,38 +120,17 @@ def stem(state_dir: str, app: str) -> str:
 @contextlib.contextmanager
 def locked(path: str, how: int, patience: float) -> t.Iterator[None]:
     """Hold the lock file, shared or alone; its directory is made where it is missing."""
-    with using(path):
-        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    with contextlib.ExitStack() as held_here:
         with using(path):
-            got_it, _done = until(lambda: _try_lock(handle, how), bool, timeout=patience, interval=0.005)
-        if not got_it:
-            raise TimeLimitError(
-                f"another process has held {path} for {patience:g} s",
-                "the end of what it does to the routes",
-                "See which process on this host holds it, and whether it hangs",
-            )
+            held_here.enter_context(_files.locked(path, how, patience))
         yield
-    finally:
-        os.close(handle)
-
-
-def _try_lock(handle: int, how: int) -> bool:
-    try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def read_text(path: str) -> str | None:
     """What the file holds. None: there is none."""
     with using(path):
-        try:
-            return Path(path).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return None
+        content = _files.read_ours(path)
+    return None if content is None else content.decode(errors="replace")
 
 
 @contextlib.contextmanager

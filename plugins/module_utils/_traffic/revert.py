@@ -16,10 +16,10 @@ import time
 import typing as t
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
 
 from .._errors import BlueGreenError, ConflictError, DriftError, NotVerifiedError
-from .._files import replace_file
+from .._files import HeldError, remove_ours, replace_ours
+from .._json import parse_json
 from .._wait import SYSTEM_CLOCK, Clock, until
 from .fence import PATIENCE, Fence, StaleTokenError, held, locked, read_text, stem, using
 from .registry import build_routes
@@ -29,8 +29,8 @@ from .undo import by_hand, go_back
 
 PERSISTENCE = 30.0
 """Seconds to try again while a load balancer cannot be reached."""
-FIRING_PATIENCE = 3600.0
-"""Seconds to wait for a change that is being made at the deadline: it is sent home when it ends."""
+SAYS_SO = 10.0
+"""Seconds that a watchdog waits for a lock before it says so, and goes on waiting."""
 OVERDUE = 90.0
 """Seconds after the deadline at which a watchdog that has not fired is not there any more."""
 
@@ -78,8 +78,13 @@ class Revert:
     ended_at: str | None = None
     message: str = ""
 
+    def fires(self) -> Revert:
+        return replace(self, state="firing", ended_at=iso(time.time()))
+
     def ends(self, state: str, message: str = "") -> Revert:
-        return replace(self, state=state, ended_at=iso(time.time()), message=message)
+        """It is over, and what was needed to reach the routes, keys to an account among it, is forgotten."""
+        routes = tuple(replace(route, options={"name": route.name}) for route in self.routes)
+        return replace(self, state=state, routes=routes, ended_at=iso(time.time()), message=message)
 
     def as_status(self) -> dict[str, t.Any]:
         """Plain data: state, token, by, armed_at, fires_at, fires_in (seconds, null once over), message, routes."""
@@ -106,7 +111,7 @@ class Revert:
 
     @classmethod
     def parse(cls, text: str) -> Revert:
-        given = json.loads(text)
+        given = parse_json(text)
         colours = (str(given["colours"][0]), str(given["colours"][1]))
 
         def home(route: dict[str, t.Any]) -> Home:
@@ -123,6 +128,7 @@ class RevertFile:
         self.state_dir, self.app = state_dir, app
         self.path = f"{stem(state_dir, app)}.revert.json"
         self.program = f"{stem(state_dir, app)}.revert.pyz"
+        self._waits = f"{stem(state_dir, app)}.revert.waits"
 
     def read(self) -> Revert | None:
         text = read_text(self.path)
@@ -137,15 +143,28 @@ class RevertFile:
 
     def write(self, revert: Revert) -> Revert:
         with using(self.path):
-            replace_file(self.path, revert.as_text().encode(), mode=0o600)
+            replace_ours(self.path, revert.as_text().encode())
         return revert
+
+    def waits(self) -> str:
+        """What its watchdog waits for."""
+        return read_text(self._waits) or ""
+
+    def say_waits(self, what: str) -> None:
+        """In a file of its own: what is armed is written by whoever has the lock alone."""
+        with using(self._waits):
+            replace_ours(self._waits, what.encode())
+
+    def waits_no_more(self) -> None:
+        with using(self._waits):
+            remove_ours(self._waits)
 
     def locked(self, how: int = fcntl.LOCK_EX, patience: float = PATIENCE) -> contextlib.AbstractContextManager[None]:
         return locked(f"{stem(self.state_dir, self.app)}.revert.lock", how, patience)
 
     def remove_program(self) -> None:
         with using(self.program):
-            Path(self.program).unlink(missing_ok=True)
+            remove_ours(self.program)
 
     def end(self, revert: Revert, state: str) -> Revert:
         """It need not fire any more. A process sees that by itself; a timer is stopped."""
@@ -190,36 +209,62 @@ def confirm(state_dir: str, app: str, token: int | None) -> dict[str, t.Any]:
 
 def status(state_dir: str, app: str) -> dict[str, t.Any] | None:
     """What is armed for the app on this host, as ``Revert.as_status`` has it. None: nothing ever was."""
-    revert = RevertFile(state_dir, app).read()
-    return revert.as_status() if revert else None
+    file = RevertFile(state_dir, app)
+    revert = file.read()
+    if revert is None:
+        return None
+    waits = file.waits() if revert.state in ("armed", "firing") else ""
+    return {**revert.as_status(), **({"message": waits} if waits else {})}
 
 
 def fire(file: RevertFile, serial: int, clock: Clock = SYSTEM_CLOCK) -> Revert | None:
     """Send every route home, if this serial is still the one armed; returns what came of it. None: it is not."""
-    with file.locked(patience=FIRING_PATIENCE):
+    with patiently(file, fcntl.LOCK_EX):
         revert = file.read()
         if revert is None or (revert.serial, revert.state) != (serial, "armed"):
             return None
-        file.write(revert.ends("firing"))
-        return file.write(_send_home(revert, file.state_dir, clock))
+        file.write(revert.fires())
+        done = file.write(_send_home(revert, file, clock))
+        file.waits_no_more()
+        return done
 
 
-def _send_home(revert: Revert, state_dir: str, clock: Clock) -> Revert:
+@contextlib.contextmanager
+def patiently(file: RevertFile, how: int) -> t.Iterator[None]:
+    """Hold its lock, however long somebody else does: a watchdog that gives up leaves the traffic where it is."""
+    with contextlib.ExitStack() as held_here:
+        while True:
+            try:
+                held_here.enter_context(file.locked(how, SAYS_SO))
+                break
+            except HeldError as error:
+                file.say_waits(_waiting(error))
+        file.waits_no_more()
+        yield
+
+
+def _send_home(revert: Revert, file: RevertFile, clock: Clock) -> Revert:
     try:
-        fence = Fence(state_dir, revert.app, revert.token) if revert.token is not None else None
+        fence = Fence(file.state_dir, revert.app, revert.token) if revert.token is not None else None
         routes = routes_of(revert)
     except Exception as error:  # noqa: BLE001 -- whatever it is, it must stand where somebody looks
         return revert.ends("failed", str(error) if isinstance(error, BlueGreenError) else repr(error))
     homes = {home.name: home for home in revert.routes}
     since = datetime.fromisoformat(revert.armed_at).timestamp()
-    answers = side_by_side(lambda route: _send_one(route, homes[route.name], since, fence, clock), routes)
+
+    def send(route: Route) -> str:
+        return _send_one(route, homes[route.name], since, fence, clock, file.say_waits)
+
+    answers = side_by_side(send, routes)
     states = {_state(answer) for answer in answers}
     done = tuple(replace(home, done=_told(answer)) for home, answer in zip(revert.routes, answers))
     worst = next(state for state in ("failed", "refused", "fired") if state in states)
     return replace(revert, routes=done).ends(worst, "; ".join(f"{home.name}: {home.done}" for home in done))
 
 
-def _send_one(route: Route, home: Home, since: float, fence: Fence | None, clock: Clock) -> str:
+def _send_one(
+    route: Route, home: Home, since: float, fence: Fence | None, clock: Clock, say_waits: t.Callable[[str], None]
+) -> str:
     moved = False
 
     def attempt() -> BlueGreenError | None:
@@ -235,11 +280,21 @@ def _send_one(route: Route, home: Home, since: float, fence: Fence | None, clock
             return error
         return None
 
-    error, _done = until(attempt, lambda seen: seen is None, timeout=PERSISTENCE, interval=0.5, clock=clock)
+    def stops(seen: BlueGreenError | None) -> bool:
+        return seen is None or isinstance(seen, HeldError)
+
+    error, _done = until(attempt, stops, timeout=PERSISTENCE, interval=0.5, clock=clock)
+    while isinstance(error, HeldError):  # who gives up leaves the traffic to whoever has the lock
+        say_waits(_waiting(error))
+        error, _done = until(attempt, stops, timeout=PERSISTENCE, interval=0.5, clock=clock)
     if error:
         error.todo = f"By hand: {by_hand(route, home.home)}"
         raise error
     return f"put back to {home.home}" if moved else f"was at home, {home.home}"
+
+
+def _waiting(error: HeldError) -> str:
+    return f"It goes on trying, since {error.found}. {error.todo}"
 
 
 def _state(answer: str | BlueGreenError) -> str:

@@ -26,10 +26,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._errors import BlueGreenError, ConflictError, InvalidError, MissingError
-from .._files import replace_file
+from .._files import replace_ours
 from .._wait import Clock
 from .fence import using
-from .revert import OVER, Home, Revert, RevertFile, fire, iso, routes_of, stop_timer, timer
+from .revert import OVER, Home, Revert, RevertFile, fire, iso, patiently, routes_of, stop_timer, timer
 from .route import Outcome, Route, side_by_side
 from .split import Split, describe
 
@@ -157,7 +157,7 @@ class HostWatchdog:
         by, start = ("systemd", start_timer) if has_systemd() else ("process", start_process)
         try:
             with using(self._file.program):
-                replace_file(self._file.program, pack(), mode=0o600)
+                replace_ours(self._file.program, pack())
             start(self._file, serial, seconds)
             return self._file.write(self._revert(serial, by, homes, seconds))
         except BaseException:
@@ -334,7 +334,7 @@ def main(words: t.Sequence[str]) -> int:
 
 def keep_watch(file: RevertFile, serial: int, clock: Clock = BOOT_CLOCK) -> Revert | None:
     """Until the deadline, or until it is not needed any more; returns what was done, if anything."""
-    with file.locked(fcntl.LOCK_SH):
+    with patiently(file, fcntl.LOCK_SH):
         pass  # whoever arms it holds the lock until it stands in the file
     done = None
     while done is None:
@@ -353,7 +353,7 @@ def keep_watch(file: RevertFile, serial: int, clock: Clock = BOOT_CLOCK) -> Reve
 def _tidy(file: RevertFile, serial: int) -> None:
     if file.read() is None:
         return
-    with file.locked():
+    with patiently(file, fcntl.LOCK_EX):
         revert = file.read()
         if revert and revert.serial == serial and revert.state != "armed":
             file.remove_program()

@@ -152,7 +152,7 @@ print(json.dumps(found))
 
 def test_a_full_disk_leaves_the_old_record(tmp_path: Path) -> None:
     """A real file system, in a mount name space of its own: nobody else sees it, and it goes with the process."""
-    inside = 'mount -t tmpfs -o size=64k none "$1" && exec "$2" -c "$3" "$1"'
+    inside = 'mount -t tmpfs -o size=64k,mode=755 none "$1" && exec "$2" -c "$3" "$1"'
     command = ["unshare", "-rm", "sh", "-c"]
     if not shutil.which("unshare") or subprocess.run([*command, "mount -t tmpfs none /mnt"], check=False).returncode:
         pytest.skip("NOT TESTED: a full disk needs unshare and user name spaces (kernel.unprivileged_userns_clone)")

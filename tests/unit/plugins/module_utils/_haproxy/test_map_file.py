@@ -20,8 +20,8 @@ from plugins.module_utils._errors import (
     DriftError,
     InvalidError,
     MissingError,
-    TimeLimitError,
 )
+from plugins.module_utils._files import HeldError
 from plugins.module_utils._haproxy.map_file import MapFile
 
 LONG = 20.0
@@ -56,6 +56,10 @@ def as_nobody() -> t.Iterator[None]:
     finally:
         os.setresuid(0, 0, 0)
         os.setresgid(0, 0, 0)
+
+
+def lock_of(path: Path) -> Path:
+    return path.parent / f".bluegreen-{path.name}.lock"
 
 
 def fails(error: type[BlueGreenError], call: t.Callable[[], object]) -> BlueGreenError:
@@ -186,7 +190,10 @@ def full_disk(tmp_path: Path) -> t.Iterator[Path]:
     place = tmp_path / "full"
     place.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(place)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=8k,mode=755", "none", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         pytest.skip(f"NOT TESTED: a full disk, because a small one cannot be mounted: {done.stderr.strip()}")
@@ -210,13 +217,14 @@ def test_a_full_disk_is_an_error_and_nothing_is_changed(full_disk: Path) -> None
 
 
 def test_a_lock_that_another_process_holds_runs_out_of_time(path: Path) -> None:
-    script = f"exec 9<{path.parent}; flock -x 9; echo held; read _"
+    script = f"exec 9>{lock_of(path)}; flock -x 9; echo held; read _"
+    lock_of(path).touch(0o600)
     holder = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        error = fails(TimeLimitError, lambda: MapFile(str(path)).locked(0.05).__enter__())
-        assert error.found == f"another switch has held the map file {path} for 0.05 s"
+        error = fails(HeldError, lambda: MapFile(str(path)).locked(0.05).__enter__())
+        assert error.found == f"another process has held {lock_of(path)} for 0.05 s"
     finally:
         holder.communicate("\n", timeout=LONG)
     with MapFile(str(path)).locked(LONG):
@@ -227,9 +235,8 @@ def test_the_lock_is_given_back_in_every_outcome(path: Path) -> None:
     file = MapFile(str(path))
     with contextlib.suppress(RuntimeError), file.locked(LONG):
         raise RuntimeError
-    handle = os.open(path.parent, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.close(handle)
+    with lock_of(path).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_writers_of_different_keys_lose_nothing(path: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from plugins.module_utils._errors import BlueGreenError, DeniedError, DriftError, InvalidError, TimeLimitError
+from plugins.module_utils._errors import BlueGreenError, DeniedError, DriftError, InvalidError
+from plugins.module_utils._files import HeldError
 from plugins.module_utils._traffic import fence as fence_module
 from plugins.module_utils._traffic.fence import Fence, StaleTokenError, held, locked, stem
 
@@ -121,7 +122,7 @@ def test_a_change_that_does_not_end_is_named(home: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(fence_module, "PATIENCE", 0.05)
     fence(home).raise_up()
     with fence(home).holding():
-        assert "shop.fence.lock" in fails(TimeLimitError, fence(home, 2).raise_up).found
+        assert "shop.fence.lock" in fails(HeldError, fence(home, 2).raise_up).found
     assert (home / "shop.fence").read_text() == "1\n"
 
 
