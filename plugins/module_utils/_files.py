@@ -135,7 +135,7 @@ class Folder:
 
 
 @contextlib.contextmanager
-def locked(path: str, how: int, patience: float) -> t.Iterator[None]:
+def lock_ours(path: str, how: int, patience: float) -> t.Iterator[None]:
     """Hold the lock file; its directory is made where it is missing."""
     directory, name = os.path.split(path)
     with Folder(directory, make=True) as folder, folder.locked(name, how, patience):

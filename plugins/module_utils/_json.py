@@ -11,8 +11,10 @@ import typing as t
 DEEPEST = 60
 """Brackets within brackets. What we write has a dozen; what goes through Ansible must stay below some hundred."""
 LARGEST = 8 * 1024 * 1024
-LARGEST_NUMBER = 2**63
-"""What no whole number reaches, as in most programs that read JSON."""
+TOO_HIGH = 2**63
+"""What no whole number of ours reaches, nor a token: a host that has seen one so high could never be written again."""
+LONGEST_NUMBER = 4000
+"""Digits. More of them some Pythons read, and others do not."""
 
 
 def parse_json(text: str | bytes) -> t.Any:
@@ -20,34 +22,38 @@ def parse_json(text: str | bytes) -> t.Any:
     if len(text) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST} bytes")
     try:
-        found = json.loads(text, parse_constant=_no_number)
+        found = json.loads(text, parse_constant=_refuse, parse_int=_whole, parse_float=_float)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     except ValueError as error:
         raise ValueError(f"it is no JSON: {error}") from error
-    _check(found)
+    if is_deeper(found, DEEPEST):
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     return found
 
 
-def _no_number(name: str) -> t.Any:
-    raise ValueError(f"{name} is no number")
-
-
-def _check(found: t.Any) -> None:
-    """Level by level: one that is nested deep is looked at without a call within a call."""
+def is_deeper(found: t.Any, most: int) -> bool:
+    """Whether it has more levels. Looks at one after the other, without a call within a call."""
     level = [found]
-    for _depth in range(DEEPEST + 1):
-        if not level:
-            return
+    for _depth in range(most + 1):
         level = [part for one in level for part in _parts(one)]
-    raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+        if not level:
+            return False
+    return True
 
 
 def _parts(one: t.Any) -> t.Iterable[t.Any]:
-    if isinstance(one, str):
-        one.encode()  # half a character cannot be written again: a ValueError
-    elif isinstance(one, float) and one in (float("inf"), float("-inf")):
-        raise ValueError("a number is too large")
-    elif isinstance(one, int) and abs(one) >= LARGEST_NUMBER:
-        raise ValueError(f"the number {str(one)[:20]}… is too large")
-    return [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else ()
+    return one.values() if isinstance(one, dict) else one if isinstance(one, (list, tuple)) else ()
+
+
+def _whole(digits: str) -> int:
+    return int(digits) if len(digits) <= LONGEST_NUMBER else _refuse(digits)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    return _refuse(text) if number in (float("inf"), float("-inf")) else number
+
+
+def _refuse(text: str) -> t.Any:
+    raise ValueError(f"{text[:20]} is no number that can be kept")

@@ -184,10 +184,10 @@ options:
     description: Whether it went well. Without it, nobody could tell.
     type: bool
   result:
-    description: What it came to. What is larger than 16 KiB is left out.
+    description: What it came to. What is larger than 16 KiB, or nested more than 40 levels deep, is left out.
     type: dict
   evidence:
-    description: What shows it. What is larger than 16 KiB is left out.
+    description: What shows it. What is larger than 16 KiB, or nested more than 40 levels deep, is left out.
     type: dict
   next:
     description: The step that is about to be made.

@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 from .._errors import BrokenRecordError, ConflictError, DeniedError, InvalidError
-from .._files import locked, read_ours, replace_ours
+from .._files import lock_ours, read_ours, replace_ours
 from .._json import parse_json
 from .record import Json
 from .store import Store, Stored, StoreKind, as_text
@@ -82,7 +82,7 @@ class FileStore(Store):
     def _locked(self) -> t.Iterator[None]:
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(locked(str(self._lock), fcntl.LOCK_EX, self._timeout))
+                held.enter_context(lock_ours(str(self._lock), fcntl.LOCK_EX, self._timeout))
             except OSError as error:
                 raise DeniedError(
                     f"{self._lock} cannot be made: {error.strerror}",

@@ -12,7 +12,8 @@ import json
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .._errors import ConflictError, FrozenError, InvalidError, LockedError
+from .._errors import BrokenRecordError, ConflictError, FrozenError, InvalidError, LockedError
+from .._json import TOO_HIGH, is_deeper
 from .record import OPEN, Freeze, Json, Lock, Record, Release, Step, document, epoch, moment
 
 ENDINGS = ("released", "rolled_back", "refused", "unchanged", "failed", "retired")
@@ -27,6 +28,8 @@ KEPT = 20
 
 LARGEST = 16 * 1024
 """Bytes of one result, or of one piece of evidence, as JSON."""
+DEEPEST = 40
+"""Its levels: what an app has answered may stand in it."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,14 @@ def _taken_up(record: Record, request: Request, now: float) -> Record:
 
 def _next_token(record: Record, now: float) -> int:
     """Higher than any before, also where a record was lost, restored from a copy, or moved to another store."""
-    return max(record.token + 1, int(now))
+    token = max(record.token + 1, int(now))
+    if token >= TOO_HIGH:
+        raise BrokenRecordError(
+            f"the last token of {record.app}'s record is {record.token}, after which there is none",
+            "one that follows the clock",
+            "See who has written it, and set it to the seconds since 1970",
+        )
+    return token
 
 
 def _closed_ids(record: Record) -> list[t.Any]:
@@ -334,7 +344,9 @@ def _put(steps: tuple[Step, ...], place: int, new: Step) -> tuple[Step, ...]:
 
 
 def _bounded(found: Json | None) -> Json | None:
-    """What is too large for a record is left out, and that is said."""
+    """What is too large for a record, or too deep, is left out, and that is said."""
+    if is_deeper(found, DEEPEST):
+        return {"cut": True, "deeper": DEEPEST}
     size = len(json.dumps(found))
     return found if size <= LARGEST else {"cut": True, "bytes": size}
 

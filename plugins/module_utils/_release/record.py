@@ -14,6 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timezone
 
 from .._errors import BrokenRecordError, InvalidError, UnsupportedError
+from .._json import TOO_HIGH
 
 SCHEMA = 1
 """Of the document. A newer one is refused; keys that are not known here are kept."""
@@ -24,6 +25,13 @@ V = t.TypeVar("V")
 Json = dict[str, t.Any]
 Time = str
 """ISO 8601 in UTC."""
+Side = Json
+Session = Json
+Takeover = Json
+Thaw = Json
+Routes = Json
+Past = Json
+"""As the five above, one of which more is known: see ``_SHAPES``."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 
@@ -54,7 +62,7 @@ class Freeze:
     reason: str
     at: Time
     until: Time
-    thawed: Json | None = None
+    thawed: Thaw | None = None
     """{owner, reason, at}, if somebody has lifted it before its end."""
     more: Json = field(default_factory=dict)
 
@@ -89,20 +97,20 @@ class Release:
     started_at: Time
     reason: str | None = None
     version: str | None = None
-    from_: Json = field(default_factory=dict)
+    from_: Side = field(default_factory=dict)
     """{colour, version}, as ``to_``."""
-    to_: Json = field(default_factory=dict)
-    routes: Json = field(default_factory=dict)
+    to_: Side = field(default_factory=dict)
+    routes: Routes = field(default_factory=dict)
     """As found at the beginning: load balancer -> list of {name, split, live}."""
     stage: str | None = None
     in_doubt: list[str] = field(default_factory=list)
-    sessions: list[Json] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
     """{owner, token, at, why} of each who has worked on it."""
     steps: tuple[Step, ...] = ()
     finished_at: Time | None = None
     why: str | None = None
     """Why it ended as it did."""
-    routes_at_end: Json | None = None
+    routes_at_end: Routes | None = None
     confirm_until: Time | None = None
     more: Json = field(default_factory=dict)
 
@@ -123,9 +131,9 @@ class Record:
     freeze: Freeze | None = None
     release: Release | None = None
     """The open one, or else the last."""
-    history: list[Json] = field(default_factory=list)
+    history: list[Past] = field(default_factory=list)
     """The ones before it without their steps, the oldest first."""
-    takeovers: list[Json] = field(default_factory=list)
+    takeovers: list[Takeover] = field(default_factory=list)
     """{release, owner, from, reason, token, at}, the oldest first."""
     writes: list[str] = field(default_factory=list)
     """Marks of the latest writes: by its own, a writer knows whether it was written."""
@@ -187,8 +195,17 @@ def parse_record(app: str, found: t.Any) -> Record:
 
 
 _VALUES: dict[str, t.Any] = {"Lock": Lock, "Freeze": Freeze, "Release": Release, "Step": Step}
+_SHAPES: dict[str, dict[str, str]] = {
+    "Side": {"colour": "Word", "version": "Word"},
+    "Session": {"owner": "str", "token": "int", "at": "Time", "why": "str"},
+    "Takeover": {"release": "str", "owner": "str", "from": "str", "reason": "str", "token": "int", "at": "Time"},
+    "Thaw": {"owner": "str", "reason": "str | None", "at": "Time"},
+    "Found": {"name": "Word", "split": "Shares | None", "live": "Word"},
+}
+"""The known keys of dictionaries that stay ones; each may be left out, and others may be there."""
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
+    "Word": (str, int, float, type(None)),
     "Time": (str,),
     "int": (int,),
     "float": (int, float),
@@ -218,12 +235,28 @@ def _part(kind: str, found: t.Any, where: str) -> t.Any:
         return None
     if kind in _VALUES:
         return _parse(_VALUES[kind], found, where)
+    if kind in ("Past", "Routes", "Shares", *_SHAPES):
+        return _shaped(kind, found, where)
     many = re.fullmatch(r"(?:list|tuple)\[(\w+)(?:, \.\.\.)?\]", kind)
     if many and isinstance(found, list):
         parts = [_part(many[1], one, f"{where}[{number}]") for number, one in enumerate(found)]
         return tuple(parts) if kind.startswith("tuple") else parts
     if many or not _is_a(kind, found):
         raise BrokenRecordError(f"its {where} is {_shown(found)}")
+    return found
+
+
+def _shaped(kind: str, found: t.Any, where: str) -> Json:
+    """The dictionary itself, when what is known of it holds."""
+    if not isinstance(found, dict):
+        raise BrokenRecordError(f"its {where} is {_shown(found)}", "a dictionary")
+    if kind == "Past":
+        _parse(Release, found, where)
+        return found
+    inner = {"Routes": dict.fromkeys(found, "list[Found]"), "Shares": dict.fromkeys(found, "float")}
+    for key, part in inner.get(kind, _SHAPES.get(kind, {})).items():
+        if key in found:
+            _part(part, found[key], f"{where}.{key[:60]}")
     return found
 
 
@@ -235,6 +268,8 @@ def _is_a(kind: str, found: t.Any) -> bool:
             epoch(found)
         except (ValueError, OverflowError):
             return False
+    if isinstance(found, (int, float)) and not -TOO_HIGH < found < TOO_HIGH:
+        return False
     return isinstance(found, _KINDS[kind])
 
 

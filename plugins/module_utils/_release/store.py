@@ -20,6 +20,7 @@ from .._errors import (
     TimeLimitError,
     UnreachableError,
 )
+from .._json import DEEPEST, is_deeper
 from .record import Json, Record, document, parse_record
 
 TRIES = 10
@@ -133,6 +134,8 @@ def _look_after(store: Store, failure: BlueGreenError) -> tuple[Record, str | No
 
 def as_text(content: Json) -> str:
     """The document as text. No newline ends it: a part of it is then never a whole document."""
+    if is_deeper(content, DEEPEST):
+        raise InvalidError("it is nested too deep", f"{DEEPEST} levels at most")
     try:
         return json.dumps(content, indent=1, allow_nan=False)
     except ValueError as error:

@@ -15,14 +15,13 @@ import time
 import typing as t
 from pathlib import Path
 
-from .. import _files
 from .._errors import ConflictError, DeniedError, DriftError, InvalidError
+from .._files import lock_ours, read_ours, replace_ours
+from .._json import TOO_HIGH
 
 PATIENCE = 60.0
 """Seconds to wait for a change of a route that is being made."""
 
-TOO_HIGH = 2**63
-"""What no token reaches: a host that has seen one so high could never be written to again."""
 YEAR = 366 * 24 * 3600
 
 _APP = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -58,7 +57,7 @@ class Fence:
             self._refuse_stale(seen)
             if seen < self.token:
                 with using(self._path):
-                    _files.replace_ours(self._path, f"{self.token}\n".encode())
+                    replace_ours(self._path, f"{self.token}\n".encode())
 
     @contextlib.contextmanager
     def holding(self) -> t.Iterator[None]:
@@ -79,7 +78,7 @@ class Fence:
             raise DriftError(
                 f"{self._path} says {seen}, which no release gives out before its time: tokens follow the clock",
                 f"{self.token} or less",
-                f"See who has written it, and write {self.token - 1} there",
+                f"See who has written it, and write {self.token} there",
             )
         raise StaleTokenError(
             f"token {self.token} of {self._app} is stale: this host has seen {seen}",
@@ -122,14 +121,14 @@ def locked(path: str, how: int, patience: float) -> t.Iterator[None]:
     """Hold the lock file, shared or alone; its directory is made where it is missing."""
     with contextlib.ExitStack() as held_here:
         with using(path):
-            held_here.enter_context(_files.locked(path, how, patience))
+            held_here.enter_context(lock_ours(path, how, patience))
         yield
 
 
 def read_text(path: str) -> str | None:
     """What the file holds. None: there is none."""
     with using(path):
-        content = _files.read_ours(path)
+        content = read_ours(path)
     return None if content is None else content.decode(errors="replace")
 
 

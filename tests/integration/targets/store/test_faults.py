@@ -34,6 +34,7 @@ from plugins.module_utils._errors import (
     NotVerifiedError,
     TimeLimitError,
 )
+from plugins.module_utils._files import HeldError
 from plugins.module_utils._release import ledger
 from plugins.module_utils._release.file import FileStore
 from plugins.module_utils._release.ledger import Entry, Request
@@ -340,7 +341,7 @@ def test_who_holds_the_lock_for_long_is_a_timeout(store: FileStore) -> None:
     impatient = FileStore("shop", str(file_of(store).parent), 0.1)
     with (file_of(store).parent / "shop.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        message = fails(TimeLimitError, lambda: update(impatient, steps(token, next="s")))
+        message = fails(HeldError, lambda: update(impatient, steps(token, next="s")))
         assert "another process has held" in message
         assert load(store)[0].release == load(impatient)[0].release  # reading waits for nobody
         patient = threading.Thread(target=update, args=(store, steps(token, next="t")))
