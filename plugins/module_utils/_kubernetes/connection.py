@@ -10,6 +10,7 @@ ask of the server, are left alone.
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,9 +77,16 @@ def find_server(options: t.Mapping[str, t.Any]) -> Server:
     url = (given["host"] or known.url).rstrip("/")
     if not url.startswith(("https://", "http://")):
         raise InvalidError(f"host is {url!r}", "the URL of an API server, such as https://10.0.0.1:6443")
+    headers = {"authorization": f"Bearer {given['api_key']}"} if given["api_key"] else known.headers
+    if headers and url.startswith("http://") and not _is_here(url):
+        raise InvalidError(
+            f"host is {url!r}, where the token would go in clear",
+            "an address with https://",
+            "Set host to it, or leave host out: the kubeconfig has one",
+        )
     return Server(
         url=url,
-        headers={"authorization": f"Bearer {given['api_key']}"} if given["api_key"] else known.headers,
+        headers=headers,
         ca_cert=_readable(given["ca_cert"], "ca_cert") or known.ca_cert,
         client_cert=_readable(given["client_cert"], "client_cert") or known.client_cert,
         client_key=_readable(given["client_key"], "client_key") or known.client_key,
@@ -86,6 +94,12 @@ def find_server(options: t.Mapping[str, t.Any]) -> Server:
         tls_name=known.tls_name,
         proxy=given["proxy"] or known.proxy,
     )
+
+
+def _is_here(url: str) -> bool:
+    """Whether it is this machine's own loopback, as of a C(kubectl proxy): no wire shows what goes there."""
+    name = urlsplit(url).hostname or ""
+    return name in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", name) is not None
 
 
 def _or_environment(given: t.Any, variable: str) -> t.Any:

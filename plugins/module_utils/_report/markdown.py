@@ -31,6 +31,8 @@ _MARKS = {True: "✔ pass", False: "✘ **fail**", None: "· not run"}
 _COUNTED = {True: "passed", False: "failed", None: "not run"}
 _BAR = 20
 _SPECIAL = re.compile(r"[\\`*\[|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_LIVE = re.compile(r"(?<=@)|(?<=#)(?=\d)|(?<=:)(?=//)|(?i:(?<=www)(?=\.)|(?<=gh)(?=-\d))")
+"""Where what would become a link, or call somebody, is cut by a space of no width."""
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -48,13 +50,13 @@ def markdown(report: Report) -> str:
 
 
 def escape(text: str, limit: int = SHOWN) -> str:
-    """Text that means itself in a paragraph, a heading and a cell, on one line."""
+    """Text that means itself in a paragraph, a heading and a cell, on one line; it links nowhere and calls nobody."""
     flat = " ".join(text.split())
     if len(flat) > limit:
         flat = flat[: limit - 1].rstrip() + "…"
     flat = "".join(char if char.isprintable() else "\ufffd" for char in flat)
     flat = _SPECIAL.sub(r"\\\g<0>", flat)
-    return re.sub("[&<>]", lambda char: _HTML[char[0]], flat)
+    return _LIVE.sub("&#8203;", re.sub("[&<>]", lambda char: _HTML[char[0]], flat))
 
 
 def compact(value: t.Any) -> str:

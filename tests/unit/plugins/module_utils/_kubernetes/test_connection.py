@@ -71,6 +71,26 @@ def test_options_count_more_than_the_kubeconfig(kubeconfig: str, monkeypatch: py
     assert found() == ("https://third:1", "Bearer third")
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["http://other:1", "http://10.0.0.1", "http://127.0.0.1.other", "http://localhost.other", "http://127.0.0.1@other"],
+)
+def test_no_token_goes_anywhere_in_clear(kubeconfig: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that of the kubeconfig, which nobody meant for that host, nor one that was given."""
+    for options in ({"kubeconfig": kubeconfig}, {"api_key": "mine"}):
+        with pytest.raises(InvalidError, match="the token would go in clear") as caught:
+            found(host=host, **options)
+        assert "token-of-b" not in caught.value.message
+    monkeypatch.setenv("K8S_AUTH_HOST", host)
+    with pytest.raises(InvalidError):
+        found(kubeconfig=kubeconfig)
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001"])
+def test_a_proxy_of_kubectl_on_this_machine_is_asked(kubeconfig: str, host: str) -> None:
+    assert found(kubeconfig=kubeconfig, host=host)[0] == host
+
+
 @pytest.mark.parametrize(("given", "validates"), [(None, True), ("no", False), ("False", False), ("true", True)])
 def test_certificates_are_validated_unless_somebody_says_no(
     given: str | None, validates: bool, monkeypatch: pytest.MonkeyPatch

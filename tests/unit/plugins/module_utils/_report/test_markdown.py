@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -189,7 +190,7 @@ def test_an_event_before_the_start_is_seen_to_be_so():
         ("`x` *y* ~z~ $1$", r"\`x\` \*y\* \~z\~ \$1\$"),
         ("took_ms _this_", r"took_ms \_this\_"),
         ("<b>&amp;</b>", "&lt;b&gt;&amp;amp;&lt;/b&gt;"),
-        ("![x](http://evil)", r"!\[x](http://evil)"),
+        ("![x](http://evil)", r"!\[x](http:&#8203;//evil)"),
         ("\x1b[31m\x00\u202e", "\ufffd\\[31m\ufffd\ufffd"),
     ],
 )
@@ -278,3 +279,30 @@ def test_whatever_is_reported_the_page_is_well_formed(found, app, reason):
     assert_well_formed(markdown(report))
     json.loads(as_json(report), parse_constant=pytest.fail)
     assert re.fullmatch(r"[\w.+-]+", report.default_name, re.ASCII)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "see https://evil.example/x",
+        "see HTTP://evil.example",
+        "www.evil.example",
+        "WWW.evil.example",
+        "ask @team/ops",
+        "mail a@evil.example",
+        "fixes #1",
+        "owner/repo#12",
+        "GH-12",
+        "[x](https://evil.example)",
+        "![x](https://evil.example/pixel)",
+        "<a href=https://evil.example>",
+        "&#64;team",
+    ],
+)
+def test_an_answer_of_others_links_nowhere_and_calls_nobody(answer):
+    """In a pull request or an issue, where such a report is shown, each of these does something."""
+    text = page({"lb1": {"checklist": [check(evidence={"body": answer})]}}, reason=answer)
+    assert not re.search(r"://|@\w|#\d(?!\d*;)|(?i:www\.|gh-\d)|(?<!\\)[\[<]|&#64;", text.replace("&#8203;", " "))
+    assert_well_formed(text)
+    shown = html.unescape(re.sub(r"\\([\[|`_*~$])", r"\1", escape(answer)))
+    assert shown.replace("\u200b", "") == answer

@@ -123,6 +123,30 @@ def test_a_file_that_does_not_parse_is_an_error_that_says_what_to_do(
     assert Path(file.path).read_text() == damaged
 
 
+KEYS = {"access_key": "AKIA", "secret_key": "c2VjcmV0", "session_token": "dG9rZW4"}
+
+
+@pytest.mark.parametrize("end", ["confirmed", "undone", "fired", "refused"])
+def test_the_keys_to_an_account_are_kept_while_it_is_armed_and_no_longer(rig: Rig, end: str) -> None:
+    keyed = Home({"name": "r0", "provider": "alb", "alb": {"rule_arn": "arn", **KEYS}}, BLUE, None, (GREEN,))
+    rig.file.write(armed(keyed, token=None))
+    found = rig.file.read()
+    assert found
+    assert found.routes[0].options == keyed.options
+    if end == "confirmed":
+        confirm(rig.file.state_dir, "shop", None)
+    elif end == "undone":
+        rig.file.end(found, "undone")
+    else:
+        rig.fire(found, GREEN if end == "fired" else green(30))
+    text = Path(rig.file.path).read_text()
+    assert f'"state": "{end}"' in text
+    assert not [key for key in KEYS.values() if key in text]
+    told = status(rig.file.state_dir, "shop")
+    assert told
+    assert told["routes"][0]["name"] == "r0"
+
+
 # --- Confirming -------------------------------------------------------------------------------------------
 
 
