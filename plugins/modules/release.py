@@ -50,7 +50,10 @@ options:
         choices: [file, kubernetes, dynamodb]
         default: file
       path:
-        description: For O(store.type=file), its directory. It is made, with mode 0700, if it is missing.
+        description:
+          - For O(store.type=file), its directory. It is made, with mode 0700, if it is missing.
+          - It is refused, with the code C(denied), if others than root and the user of the module can write to it, or
+            to a directory on the way to it.
         type: path
         default: /var/lib/bluegreen
       timeout:

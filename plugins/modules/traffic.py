@@ -92,6 +92,8 @@ options:
     description:
       - The directory on the host that the module runs on for O(token) and O(revert_after). It is made with mode
         0700 if it is missing.
+      - It is refused, with the code C(denied), if others than root and the user of the module can write to it, or to
+        a directory on the way to it.
     type: path
     default: /var/lib/bluegreen
   token:

@@ -7,7 +7,7 @@ import json
 import typing as t
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.module_utils._json import DEEPEST, LARGEST, LONGEST_NUMBER, is_deeper, parse_json
@@ -18,6 +18,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_what_is_json_is_read_as_it_is(value: t.Any) -> None:
     assert parse_json(json.dumps(value)) == value
