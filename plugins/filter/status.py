@@ -153,7 +153,7 @@ def _freeze(record: Json) -> t.Iterator[str]:
 def _watchdogs(seen: t.Mapping[str, Json]) -> t.Iterator[str]:
     for host, found in sorted(seen.items()):
         watchdog = found.get("watchdog") or {}
-        if watchdog.get("state") == "armed" and watchdog["message"]:
+        if watchdog.get("state") in ("armed", "firing") and watchdog["message"]:
             yield f"{host}: {watchdog['message']}"
         elif watchdog.get("state") == "armed":
             yield f"{host}: unless it is confirmed, the traffic goes back in {_span(watchdog['fires_in'])}"

@@ -294,7 +294,7 @@ def _send_one(
 
 
 def _waiting(error: HeldError) -> str:
-    return f"It goes on trying, since {error.found}. {error.todo}"
+    return f"The watchdog goes on trying, since {error.found}. {error.todo}"
 
 
 def _state(answer: str | BlueGreenError) -> str:

@@ -158,6 +158,7 @@ class HostWatchdog:
         try:
             with using(self._file.program):
                 replace_ours(self._file.program, pack())
+            self._file.waits_no_more()
             start(self._file, serial, seconds)
             return self._file.write(self._revert(serial, by, homes, seconds))
         except BaseException:

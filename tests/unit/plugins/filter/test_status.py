@@ -63,6 +63,11 @@ def watchdog(state: str, **more: t.Any) -> dict[str, t.Any]:
         ),
         ("overdue", {"lb1": watchdog("armed", message="Its process is gone")}, ["lb1: Its process is gone"]),
         (
+            "waiting for a lock",
+            {"lb1": watchdog("firing", message="The watchdog goes on trying")},
+            ["lb1: The watchdog goes on trying"],
+        ),
+        (
             "armed",
             {"lb1": watchdog("armed", message="")},
             ["lb1: unless it is confirmed, the traffic goes back in 5 min"],
