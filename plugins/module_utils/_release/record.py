@@ -200,6 +200,7 @@ _SHAPES: dict[str, dict[str, str]] = {
     "Session": {"owner": "str", "token": "int", "at": "Time", "why": "str"},
     "Takeover": {"release": "str", "owner": "str", "from": "str", "reason": "str", "token": "int", "at": "Time"},
     "Thaw": {"owner": "str", "reason": "str | None", "at": "Time"},
+    "Host": {"routes": "list[Found] | None"},
     "Found": {"name": "Word", "split": "Shares | None", "live": "Word"},
 }
 """The known keys of dictionaries that stay ones; each may be left out, and others may be there."""
@@ -253,7 +254,10 @@ def _shaped(kind: str, found: t.Any, where: str) -> Json:
     if kind == "Past":
         _parse(Release, found, where)
         return found
-    inner = {"Routes": dict.fromkeys(found, "list[Found]"), "Shares": dict.fromkeys(found, "float")}
+    inner = {
+        "Routes": {host: "list[Found]" if isinstance(part, list) else "Host" for host, part in found.items()},
+        "Shares": dict.fromkeys(found, "float"),
+    }
     for key, part in inner.get(kind, _SHAPES.get(kind, {})).items():
         if key in found:
             _part(part, found[key], f"{where}.{key[:60]}")

@@ -98,6 +98,7 @@ def update(store: Store, change: t.Callable[[Record], Record]) -> tuple[Record, 
         if changed == found:
             return found, found
         changed = replace(changed, writes=[*found.writes, mark][-MARKS:])
+        _refuse_unreadable(store, changed)
         failure = _failure(store, document(changed), version)
         seen, version = _look_after(store, failure)
         if mark in seen.writes:
@@ -106,6 +107,18 @@ def update(store: Store, change: t.Callable[[Record], Record]) -> tuple[Record, 
             raise failure
         found = seen
     raise ConflictError(f"{store.place}: others wrote first {TRIES} times", "to be alone for a moment", "Run it again")
+
+
+def _refuse_unreadable(store: Store, changed: Record) -> None:
+    """What could not be read again must not take the place of what can."""
+    try:
+        parse_record(store.app, document(changed))
+    except BrokenRecordError as error:
+        raise InvalidError(
+            f"{store.place}: what is to be written would be no record: {error.found}",
+            error.expected or "a value of its type",
+            "Nothing was written. Correct what is given to the module release",
+        ) from error
 
 
 def _failure(store: Store, content: Json, version: str | None) -> BlueGreenError:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,10 @@ def test_what_nobody_can_know_is_asked_for(clean: Books) -> None:
 
     clean.record_file.write_text('{"schema": 1, "app": "sho')
     recover(2, "the record cannot be read", GREEN)
-    recover(0, "the plan: all traffic to blue", BLUE, bluegreen_recover_to="blue")
-    assert Path(clean.record_file).read_text() == '{"schema": 1, "app": "sho'
+    rubbish = json.dumps({"schema": 1, "app": "shop", "token": 10**30, "history": ["x"]})  # as somebody else wrote it
+    clean.record_file.write_text(rubbish)
+    recover(0, "the plan: all traffic to blue", BLUE, bluegreen_recover_to="blue", bluegreen_take_over="why")
+    assert Path(clean.record_file).read_text() == rubbish
 
 
 def test_who_cannot_be_reached_is_named_and_recovered_later(clean: Books) -> None:

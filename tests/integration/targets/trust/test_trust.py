@@ -468,7 +468,10 @@ RUBBISH = {
         record(release={**RELEASE, "to": {"colour": []}}),
         "its record.release.to.colour is []",
     ),
-    "routes that are a string": (record(release={**RELEASE, "routes": {"lb1": "x"}}), "its record.release.routes.lb1"),
+    "routes that are a string": (
+        record(release={**RELEASE, "routes": {"lb1": "x"}}),
+        "its record.release.routes.lb1 is 'x'",
+    ),
     "a split of words": (
         record(release={**RELEASE, "routes": {"lb1": [{"split": {"blue": "all"}}]}}),
         "split.blue is 'all'",
