@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.module_utils._errors import BlueGreenError, ConflictError, FrozenError, InvalidError, LockedError
+from plugins.module_utils._errors import (
+    BlueGreenError,
+    BrokenRecordError,
+    ConflictError,
+    FrozenError,
+    InvalidError,
+    LockedError,
+)
 from plugins.module_utils._release import ledger
 from plugins.module_utils._release.ledger import Ending, Entry, Request
 from plugins.module_utils._release.record import Record, document, moment, parse_record
@@ -227,6 +234,20 @@ def test_each_write_renews_the_lock_and_takes_it_out_of_the_park() -> None:
         record = ledger.step(record, FIRST, Entry(in_doubt=given_names), NOW + 31)
         assert record.release is not None
         assert record.release.in_doubt == kept
+
+
+def test_what_is_too_deep_is_left_out_and_that_is_said() -> None:
+    """As an app may have answered: what could not be read again would cost the record."""
+    deep: dict[str, t.Any] = {}
+    for _level in range(500):
+        deep = {"a": deep}
+    record = ledger.step(begun(), begun().token, Entry(step="a", result=deep, evidence={"x": 1}), NOW)
+    assert record.release
+    assert (record.release.steps[0].result, record.release.steps[0].evidence) == ({"cut": True, "deeper": 40}, {"x": 1})
+
+
+def test_after_the_highest_token_there_is_none() -> None:
+    fails(BrokenRecordError, lambda: ledger.begin(Record("shop", token=2**63 - 1), Request(id="a", owner="b"), NOW))
 
 
 @pytest.mark.parametrize(("length", "cut"), [(16 * 1024 - len('{"x": ""}'), False), (16 * 1024, True)])

@@ -19,6 +19,7 @@ from plugins.module_utils._errors import (
     UnreachableError,
     UnsupportedError,
 )
+from plugins.module_utils._json import DEEPEST
 from plugins.module_utils._release import ledger
 from plugins.module_utils._release.ledger import Entry, Request
 from plugins.module_utils._release.record import Record, document
@@ -167,3 +168,24 @@ def test_a_number_that_json_cannot_hold_is_invalid() -> None:
 def test_no_part_of_the_text_is_a_whole_document() -> None:
     text = as_text(document(update(Around(FakeStore()), begins())[1]))
     assert not text.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: replace(record, token=2**63),
+        lambda record: replace(record, history=["x"]),
+        lambda record: replace(record, more={"deep": _nested(DEEPEST)}),
+        lambda record: ledger.begin(record, Request(id="a", owner="alice", routes={"lb1": "x"}), NOW),
+        lambda record: ledger.begin(record, Request(id="a", owner="alice", to_={"colour": ["green"]}), NOW),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(change: t.Callable[[Record], Record]) -> None:
+    store = FakeStore()
+    update(store, noted("a"))
+    fails(InvalidError, lambda: update(store, change))
+    assert names(store) == ["a"]
+
+
+def _nested(levels: int) -> t.Any:
+    return {"a": _nested(levels - 1)} if levels else 0

@@ -160,3 +160,19 @@ def test_what_cannot_be_right_is_invalid(state_dir: str, token: int) -> None:
 def test_without_a_fence_nothing_is_held() -> None:
     with held(None):
         pass
+
+
+@pytest.mark.parametrize("token", [0, -1, 2**63, 10**30])
+def test_a_token_that_the_fence_could_not_hold_is_invalid(home: Path, token: int) -> None:
+    fails(InvalidError, lambda: fence(home, token))
+    assert not home.exists()
+
+
+def test_a_token_before_its_time_is_no_release_that_has_taken_over(home: Path) -> None:
+    """Tokens follow the clock: one that is years ahead was written by somebody, and is named as that."""
+    fence(home, 2**62).raise_up()
+    ours = fence(home, 1_800_000_000)
+    for call in (ours.check, ours.raise_up, lambda: hold(ours)):
+        error = fails(DriftError, call)
+        assert "write 1800000000 there" in error.todo
+        assert "shop.fence says 4611686018427387904" in error.found
