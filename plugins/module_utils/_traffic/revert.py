@@ -253,7 +253,7 @@ def _send_home(revert: Revert, file: RevertFile, clock: Clock) -> Revert:
     since = datetime.fromisoformat(revert.armed_at).timestamp()
 
     def send(route: Route) -> str:
-        return _send_one(route, homes[route.name], since, fence, clock, file.say_waits)
+        return _send_one(route, homes[route.name], since, fence, clock=clock, say_waits=file.say_waits)
 
     answers = side_by_side(send, routes)
     states = {_state(answer) for answer in answers}
@@ -263,7 +263,7 @@ def _send_home(revert: Revert, file: RevertFile, clock: Clock) -> Revert:
 
 
 def _send_one(
-    route: Route, home: Home, since: float, fence: Fence | None, clock: Clock, say_waits: t.Callable[[str], None]
+    route: Route, home: Home, since: float, fence: Fence | None, *, clock: Clock, say_waits: t.Callable[[str], None]
 ) -> str:
     moved = False
 
