@@ -140,7 +140,7 @@ def test_a_local_user_holds_up_neither_a_release_nor_its_watchdog(balancer: Bala
     balancer.module("traffic", **options, to="blue", token=1)  # all locks are there now
     with holding_all_locks(balancer.home, state_dir, place) as many:
         assert many >= 2
-        done = balancer.module("traffic", **options, to="green", token=1, revert_after=1)
+        done = balancer.module("traffic", **options, to="green", token=1, revert_after=3)
         assert done["watchdog"]["state"] == "armed"
         wait_until(lambda: RevertFile(str(state_dir), "shop").read().state == "fired", LONG, "the watchdog fires")
         assert balancer.router("map").read() == BLUE
@@ -156,7 +156,7 @@ def test_a_watchdog_that_cannot_have_a_lock_says_so_and_goes_on_until_it_has_it(
     monkeypatch.setattr(fence_module, "PATIENCE", 0.05)
     state_dir = str(place / "state")
     route = balancer.route()
-    route["haproxy"]["timeout"] = 0.5
+    route["haproxy"]["timeout"] = 2.0
     balancer.module("traffic", routes=[route], app="shop", state_dir=state_dir, to="green", token=1, revert_after=3600)
     file = RevertFile(state_dir, "shop")
     armed = file.read()
