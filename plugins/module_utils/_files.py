@@ -288,9 +288,11 @@ def _look_at_owner(step: str, status: os.stat_result, path: str) -> None:
 
 
 def _is_our_group(path: str, group: int) -> bool:
-    """Whether nobody is in it but root and us: where every user has a group of his own, it writes as he does."""
+    """Whether it is root's, or nobody is in it but root and us: where every user has a group of his own, it is he."""
     if hasattr(os, "listxattr") and "system.posix_acl_access" in os.listxattr(path, follow_symlinks=False):
         return False  # the group's bits are then the most that any of the named ones may
+    if group == 0:
+        return True  # root's own; what stands in it beside root on some systems cannot log in
     members = {each.pw_name for each in pwd.getpwall() if each.pw_gid == group}
     with contextlib.suppress(KeyError):
         members |= {*grp.getgrgid(group).gr_mem}

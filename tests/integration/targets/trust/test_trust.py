@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import grp
 import json
 import multiprocessing
 import os
+import pwd
 import shutil
 import signal
 import struct
@@ -315,8 +317,14 @@ def ours_below_one_like_tmp(place: Path) -> Path:
 
 
 @layout(GOOD)
-def open_to_the_group_of_root_alone(place: Path) -> Path:
+def open_to_the_group_of_root(place: Path) -> Path:
     return made(place / "a", 0o775)
+
+
+@layout(GOOD)
+def open_to_a_group_of_nobody(place: Path) -> Path:
+    taken = {each.gr_gid for each in grp.getgrall()} | {each.pw_gid for each in pwd.getpwall()}
+    return made(place / "a", 0o775, group=next(number for number in range(50_000, 60_000) if number not in taken))
 
 
 @layout(GOOD)
