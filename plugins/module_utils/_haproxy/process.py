@@ -36,6 +36,9 @@ class Master:
         found = _WORKER.search(processes)
         return int(found.group(1)) if found else None
 
+    def running(self) -> bool:
+        return self.worker() is not None
+
     def start(self, run: Run, command: list[str]) -> None:
         """Start HAProxy; it goes to the background by itself."""
         try:
