@@ -159,7 +159,7 @@ options:
     choices: [systemd, direct]
     default: systemd
   master_socket:
-    description: For V(direct), the master's socket.
+    description: The master's socket. Where it answers, HAProxy itself tells whether a reload was refused.
     type: path
     default: /run/haproxy-master.sock
   timeout:

@@ -11,7 +11,7 @@ import re
 import typing as t
 from pathlib import Path
 
-from .._errors import InvalidError
+from .._errors import ConflictError, InvalidError, MissingError
 from . import config_inputs as check
 from . import config_map
 from .config_app import App, ByHeader, Members, Sticky
@@ -61,11 +61,8 @@ def order(p: t.Mapping[str, t.Any], run: Run) -> Order:
         state_file=p["server_state_file"],
     )
     app = _app(p) if p["state"] == "present" else None
-    process: Process = (
-        Service(run, "haproxy", p["socket"], p["timeout"])
-        if p["control"] == "systemd"
-        else Master(p["master_socket"], p["timeout"])
-    )
+    master = Master(p["master_socket"], p["timeout"])
+    service = Service(run, "haproxy", p["socket"], master, p["timeout"])
     return Order(
         name=check.name(p["app"], "app"),
         app=app,
@@ -73,7 +70,7 @@ def order(p: t.Mapping[str, t.Any], run: Run) -> Order:
         map=p["map"],
         base=base,
         file=ConfigFile(p["config"], int(p["config_mode"], 8), p["binary"], run),
-        process=process,
+        process=service if p["control"] == "systemd" else master,
         timeout=p["timeout"],
     )
 
@@ -81,8 +78,10 @@ def order(p: t.Mapping[str, t.Any], run: Run) -> Order:
 def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -> dict[str, t.Any]:
     """Bring file, map and process to what is wanted, in the order in which nothing can be half done."""
     before = wanted.file.read()
-    old = ConfigText.parse(before or "")
-    new = wanted.text(old)
+    try:
+        new = wanted.text(ConfigText.parse(before or ""))
+    except (ConflictError, MissingError) as error:
+        raise error.of(wanted.file.path) from error
     text = str(new)
     table = config_map.read(wanted.map)
     known = table is not None and config_map.with_entry(table, wanted.name, "") == table

@@ -119,7 +119,7 @@ class ConfigFile:
             raise type(error)(
                 error.found,
                 error.expected,
-                f"The file {self.path} is as it was, and HAProxy goes on with it. {error.todo}",
+                f"The file {self.path} is as it was, for the next start. {error.todo}",
             ) from error
 
 

@@ -6,22 +6,21 @@
 from __future__ import annotations
 
 import re
-import typing as t
 
 from .._errors import BlueGreenError, MissingError
 from .._wait import until
+from .process import Master, Run
 from .runtime_api import RuntimeApi
-
-Run = t.Callable[[list[str]], tuple[int, str, str]]
 
 
 class Service:
-    """The unit, and the stats socket by which a new worker is known: systemd only passes the signal on."""
+    """The unit; a new worker is known by the master's socket, else by the stats socket: systemd only signals."""
 
-    def __init__(self, run: Run, unit: str, socket: str, timeout: float) -> None:
+    def __init__(self, run: Run, unit: str, socket: str, master: Master, timeout: float) -> None:
         self._run = run
         self._unit = unit
         self._socket = socket
+        self._master = master
         self._timeout = timeout
 
     def worker(self) -> int | None:
@@ -38,13 +37,15 @@ class Service:
 
     def reload(self) -> None:
         """Start a new worker on the same listeners; the old one ends when its connections do."""
-        old = self.worker()
+        processes, old = self._master.processes(), self.worker()
         code, output, errors = self._systemctl("reload")
         if code:
             raise BlueGreenError(
                 f"systemd could not reload {self._unit}: {(errors or output).strip()[-300:]}",
                 todo=f"See systemctl status {self._unit}",
             )
+        if processes.worker:
+            return self._master.wait_for_what_follows(processes)
         _worker, new = until(
             self.worker, lambda worker: worker not in (None, old), timeout=self._timeout, interval=0.05
         )
@@ -53,6 +54,7 @@ class Service:
                 f"no new HAProxy worker came up at {self._socket} within {self._timeout:g} s",
                 todo=f"See journalctl -u {self._unit}",
             )
+        return None
 
     def _systemctl(self, *words: str) -> tuple[int, str, str]:
         try:
