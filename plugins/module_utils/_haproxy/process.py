@@ -12,7 +12,7 @@ import dataclasses
 import re
 import typing as t
 
-from .._errors import BlueGreenError, MissingError, UnreachableError
+from .._errors import BlueGreenError, MissingError, TimeLimitError, UnreachableError
 from .._wait import until
 from .runtime_api import RuntimeApi
 
@@ -20,6 +20,9 @@ Run = t.Callable[[list[str]], tuple[int, str, str]]
 
 POLL = 2.0
 """Seconds for one look: a session that a master took just before it started itself anew is never answered."""
+
+ANSWER = 5.0
+"""Seconds for what HAProxy says of a reload, in its own words, where it says anything."""
 
 _WORKER = re.compile(r"^(\d+)\s+worker\s+(\d+)\s", re.MULTILINE)
 _FAILED = re.compile(r"\[failed: (\d+)\]")
@@ -59,10 +62,9 @@ class Master:
     def processes(self) -> Processes:
         """None of them when no master answers."""
         try:
-            (processes,) = self._api(min(self._timeout, POLL)).ask("show proc")
+            return Processes.parse(self._ask("show proc", POLL))
         except BlueGreenError:
             return Processes()
-        return Processes.parse(processes)
 
     def running(self) -> bool:
         return self.worker() is not None
@@ -87,7 +89,10 @@ class Master:
         old = self.processes()
         if old.worker is None:
             raise UnreachableError(f"no HAProxy master answers at {self._socket}", "one to reload", "Start it first")
-        answer = self._api(self._timeout).last_words("reload")
+        try:
+            answer = self._ask("reload", ANSWER)
+        except TimeLimitError:
+            answer = ""  # 2.6 says nothing where it fails, and leaves the session open: what follows tells
         if "Success=0" in answer:
             raise _refused(answer)
         self.wait_for_what_follows(old)
@@ -100,12 +105,12 @@ class Master:
         if now.failed > old.failed:
             raise _refused("")
         if not ended:
-            raise BlueGreenError(
+            raise TimeLimitError(
                 f"no new HAProxy worker came up within {self._timeout:g} s", todo="See HAProxy's own log"
             )
 
-    def _api(self, timeout: float) -> RuntimeApi:
-        return RuntimeApi(self._socket, timeout, prompt=b"master> ")
+    def _ask(self, command: str, timeout: float) -> str:
+        return RuntimeApi(self._socket, min(self._timeout, timeout)).ask_once(command)
 
 
 def _refused(answer: str) -> BlueGreenError:
