@@ -107,18 +107,18 @@ def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -
             "Add user and group as the distribution does, such as: user haproxy"
         )
     if dry_run:
-        result["warnings"] += _rehearse(wanted, text, there=table is not None) if config_changes else []
+        result["warnings"] += _rehearse(wanted, text, before or "", there=table is not None) if config_changes else []
     elif result["changed"]:
         result.update(_carry_out(wanted, new, backup, config_changes=config_changes, old=before))
     return result
 
 
-def _rehearse(wanted: Order, text: str, *, there: bool) -> list[str]:
+def _rehearse(wanted: Order, text: str, old: str, *, there: bool) -> list[str]:
     missing = [wanted.file.binary] if not Path(wanted.file.binary).exists() else []
     missing += [] if there else [wanted.map]
     if missing:
         return [f"The configuration was not checked with haproxy -c, since {missing[0]} is not there yet"]
-    wanted.file.validate(text)
+    wanted.file.validate(text, old)
     return []
 
 
@@ -130,7 +130,7 @@ def _carry_out(
         config_map.make(wanted.map)
         make_state_file(new)
     if config_changes:
-        wanted.file.validate(str(new))
+        wanted.file.validate(str(new), old or "")
     if wanted.app:
         config_map.put_entry(wanted.map, wanted.name, wanted.entry, wanted.timeout)
     if config_changes and old is not None:

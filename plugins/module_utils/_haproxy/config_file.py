@@ -68,8 +68,26 @@ class ConfigFile:
     def mode_now(self) -> int:
         return Path(self.path).stat().st_mode & 0o7777
 
-    def validate(self, text: str) -> None:
+    def validate(self, text: str, old: str) -> None:
         """Ask HAProxy itself, of a file beside the real one, which stays as it is."""
+        objections = self._objections(text)
+        if objections is None:
+            return
+        before = self._objections(old) if old else None
+        if before is not None:
+            raise InvalidError(
+                f"HAProxy finds {self.path} invalid as it is: {before}",
+                "a file that haproxy -c takes, before an app is added to it",
+                "Put it right first; it is untouched",
+            )
+        raise InvalidError(
+            f"HAProxy finds the configuration invalid: {objections}",
+            "one that haproxy -c takes",
+            f"{self.path} is untouched",
+        )
+
+    def _objections(self, text: str) -> str | None:
+        """What haproxy -c has against the text; None if it takes it."""
         try:
             with tempfile.NamedTemporaryFile(dir=self._real.parent, prefix=".bluegreen-", suffix=".cfg") as candidate:
                 candidate.write(text.encode(errors="surrogateescape"))
@@ -81,15 +99,10 @@ class ConfigFile:
                 "a directory to write to, and HAProxy",
                 "Use become, and name HAProxy in binary",
             ) from error
-        if code:
-            said = [
-                line for line in (errors or output).replace(candidate.name, self.path).splitlines() if "ALERT" in line
-            ]
-            raise InvalidError(
-                f"HAProxy finds the configuration invalid: {mask(' '.join(said) or errors)[-600:]}",
-                "one that haproxy -c takes",
-                f"{self.path} is untouched",
-            )
+        if not code:
+            return None
+        said = (errors or output).replace(candidate.name, self.path).splitlines()
+        return mask(" ".join([line for line in said if "ALERT" in line] or said))[:600]
 
     def write(self, text: str) -> None:
         mode = self.mode_for(text)

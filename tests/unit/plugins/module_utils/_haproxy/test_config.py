@@ -292,7 +292,7 @@ class Place:
 
     home: Path
     process: Process = dataclasses.field(default_factory=Process)
-    says: tuple[int, str, str] = (0, "", "")
+    says: t.Callable[[str], tuple[int, str, str]] = lambda _text: (0, "", "")
     checked: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -301,7 +301,7 @@ class Place:
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
         self.checked.append(Path(command[-1]).read_text())
-        return self.says
+        return self.says(self.checked[-1])
 
     def backup(self, path: str) -> str:
         Path(f"{path}~").write_bytes(Path(path).read_bytes())
@@ -340,10 +340,17 @@ def test_a_second_run_changes_nothing(place: Place) -> None:
 
 def test_a_candidate_that_haproxy_finds_invalid_is_not_put_in_place(place: Place) -> None:
     place.config.write_text(OTHERS)
-    place.says = (1, "", "[NOTICE] x\n[ALERT] config : unknown keyword 'foo'")
+    place.says = lambda text: (text != OTHERS, "", "[NOTICE] x\n[ALERT] config : unknown keyword 'foo'")
     with pytest.raises(InvalidError, match=r"unknown keyword 'foo'.*is untouched"):
         place.configure()
     assert (place.config.read_text(), place.process.reloads) == (OTHERS, 0)
+
+
+def test_a_file_that_was_invalid_before_is_told_apart(place: Place) -> None:
+    place.config.write_text(OTHERS)
+    place.says = lambda _text: (1, "", "[ALERT] config : unable to load certificate '/etc/ssl/www.pem'")
+    with pytest.raises(InvalidError, match=r"invalid as it is: .*www.pem.*Put it right first; it is untouched"):
+        place.configure()
 
 
 def test_what_haproxy_refuses_at_the_reload_does_not_stay_on_disk(place: Place) -> None:
