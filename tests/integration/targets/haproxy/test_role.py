@@ -242,6 +242,10 @@ def test_a_configuration_that_is_refused_at_the_reload_does_not_stay_for_the_nex
     result = box.configure("shop", shop, members, bind=[f"127.0.0.1:{shop}", "192.0.2.1:1"])
     assert (result["failed"], "is as it was, for the next start" in result["msg"]) == (True, True), result
     assert (box.config.read_text(), status(shop)) == (before, 200)
+    running = run_module("haproxy_process", pid_file=str(box.home / "haproxy.pid"), **box.process_options)
+    assert (running["changed"], running["worker"] is None) == (False, False), (
+        "it still runs, and no second one is started"
+    )
     end(box.home / "haproxy.pid", 10)
     box.start()
     wait_until(lambda: status(shop) == 200, 20, "it serves after a restart")
