@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from demo.rig import ROOT, find_haproxy
+from demo.rig import ROOT, environment, find_haproxy
 
 PAGE = (ROOT / "docs" / "haproxy.md").read_text()
 CONFIGURATIONS = re.findall(r"^```haproxy\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -71,3 +73,22 @@ def test_every_link_of_the_table_leads_to_a_section() -> None:
         if line.startswith("#")
     }
     assert set(re.findall(r"\(#([a-z0-9-]+)\)", PAGE)) <= headings
+
+
+def example(tool: str, *words: str) -> str:
+    command = [str(Path(sys.executable).with_name(tool)), "-i", str(ROOT / "examples" / "onprem"), *words]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_whoever_is_not_root_becomes_root_on_every_host_of_the_example() -> None:
+    hosts = json.loads(example("ansible-inventory", "--list"))["_meta"]["hostvars"]
+    assert len(hosts) == 6
+    assert {name for name, variables in hosts.items() if variables.get("ansible_become") is not True} == set()
+
+
+def test_the_example_says_how_the_first_version_gets_on_blue() -> None:
+    first = str(ROOT / "examples" / "onprem" / "first.yml")
+    hosts = example("ansible-playbook", "--list-hosts", "-e", "bluegreen_version=1.0", first)
+    assert ("blue1" in hosts, "blue2" in hosts, "green" in hosts) == (True, True, False)
