@@ -313,7 +313,7 @@ class Place:
         return configure(dataclasses.replace(wanted, process=self.process), self.backup, dry_run=dry_run)
 
     def files(self) -> list[str]:
-        return sorted(path.name for path in self.home.iterdir())
+        return sorted(path.name for path in self.home.iterdir() if not path.name.startswith("."))
 
 
 @pytest.fixture
