@@ -236,6 +236,11 @@ class Rig:
             "haproxy_master_socket": str(home / "master.sock"),
             "haproxy_pid_file": str(home / "haproxy.pid"),
             "haproxy_sticky": "cookie",
+            "haproxy_user": "",  # only root could become somebody else
+            "haproxy_group": "",
+            "haproxy_chroot": "",
+            "haproxy_log": "stdout format raw local0 warning",
+            "haproxy_server_state_file": str(home / "server.state"),
             **self.role_options,
         }
 

@@ -37,7 +37,7 @@ global
     stats socket {home}/operator.sock mode 600 level operator
     stats socket ipv4@127.0.0.1:{tcp} level admin
 
-frontend one
+frontend front_one
     bind 127.0.0.1:{one}
     default_backend one
 
@@ -46,7 +46,7 @@ backend one
     {checks}
 {one_servers}
 
-frontend two
+frontend front_two
     bind 127.0.0.1:{two}
     use_backend two_green if {{ nbsrv(two_green) gt 0 }}
     default_backend two_blue

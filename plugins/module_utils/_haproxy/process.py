@@ -8,16 +8,44 @@ Source: HAProxy Management Guide, sections 3 (master-worker mode) and 9.4 "Maste
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing as t
 
-from .._errors import BlueGreenError, MissingError, UnreachableError
+from .._errors import BlueGreenError, MissingError, TimeLimitError, UnreachableError
 from .._wait import until
 from .runtime_api import RuntimeApi
 
 Run = t.Callable[[list[str]], tuple[int, str, str]]
 
-_WORKER = re.compile(r"^(\d+)\s+worker\s+0\s", re.MULTILINE)
+POLL = 2.0
+"""Seconds for one look: a session that a master took just before it started itself anew is never answered."""
+
+ANSWER = 5.0
+"""Seconds for what HAProxy says of a reload, in its own words, where it says anything."""
+
+_WORKER = re.compile(r"^(\d+)\s+worker\s+(\d+)\s", re.MULTILINE)
+_FAILED = re.compile(r"\[failed: (\d+)\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """What the master says of itself and its workers."""
+
+    worker: int | None = None
+    """The process id of the newest one, also where it has outlived a reload that failed."""
+    failed: int = 0
+    """Reloads that brought no new worker; HAProxy 2.4 does not count them."""
+
+    @classmethod
+    def parse(cls, text: str) -> Processes:
+        workers = [(int(reloads), int(pid)) for pid, reloads in _WORKER.findall(text)]
+        failed = _FAILED.search(text)
+        return cls(min(workers)[1] if workers else None, int(failed.group(1)) if failed else 0)
+
+    def follows(self, old: Processes) -> bool:
+        """A reload of ``old`` has come to its end, good or bad."""
+        return self.failed > old.failed or self.worker not in (None, old.worker)
 
 
 class Master:
@@ -29,12 +57,17 @@ class Master:
 
     def worker(self) -> int | None:
         """The process id of the newest worker; None when no master answers."""
+        return self.processes().worker
+
+    def processes(self) -> Processes:
+        """None of them when no master answers."""
         try:
-            (processes,) = self._api().ask("show proc")
+            return Processes.parse(self._ask("show proc", POLL))
         except BlueGreenError:
-            return None
-        found = _WORKER.search(processes)
-        return int(found.group(1)) if found else None
+            return Processes()
+
+    def running(self) -> bool:
+        return self.worker() is not None
 
     def start(self, run: Run, command: list[str]) -> None:
         """Start HAProxy; it goes to the background by itself."""
@@ -49,29 +82,40 @@ class Master:
                 f"HAProxy did not start: {(errors or output).strip()[-300:]}",
                 todo="See the whole of it with haproxy -c and the configuration",
             )
-        self._wait_for_worker_other_than(None)
+        self.wait_for_what_follows(Processes())
 
     def reload(self) -> None:
         """Start a new worker on the same listeners; the old one ends when its connections do."""
-        old = self.worker()
-        if old is None:
+        old = self.processes()
+        if old.worker is None:
             raise UnreachableError(f"no HAProxy master answers at {self._socket}", "one to reload", "Start it first")
-        answer = self._api().last_words("reload")
+        try:
+            answer = self._ask("reload", ANSWER)
+        except TimeLimitError:
+            answer = ""  # 2.6 says nothing where it fails, and leaves the session open: what follows tells
         if "Success=0" in answer:
-            raise BlueGreenError(
-                f"HAProxy refused the new configuration and goes on with the old one: {answer.strip()[-300:]}",
-                todo="Check it with haproxy -c",
-            )
-        self._wait_for_worker_other_than(old)
+            raise _refused(answer)
+        self.wait_for_what_follows(old)
 
-    def _api(self) -> RuntimeApi:
-        return RuntimeApi(self._socket, self._timeout, prompt=b"master> ")
-
-    def _wait_for_worker_other_than(self, old: int | None) -> None:
-        _worker, new = until(
-            self.worker, lambda worker: worker not in (None, old), timeout=self._timeout, interval=0.05
+    def wait_for_what_follows(self, old: Processes) -> None:
+        """Until there is another worker; raises at once when the master says that there will be none."""
+        now, ended = until(
+            self.processes, lambda processes: processes.follows(old), timeout=self._timeout, interval=0.05
         )
-        if not new:
-            raise BlueGreenError(
+        if now.failed > old.failed:
+            raise _refused("")
+        if not ended:
+            raise TimeLimitError(
                 f"no new HAProxy worker came up within {self._timeout:g} s", todo="See HAProxy's own log"
             )
+
+    def _ask(self, command: str, timeout: float) -> str:
+        return RuntimeApi(self._socket, min(self._timeout, timeout)).ask_once(command)
+
+
+def _refused(answer: str) -> BlueGreenError:
+    said = f": {answer.strip()[-300:]}" if answer else ""
+    return BlueGreenError(
+        f"HAProxy refused the new configuration and goes on with the old one{said}",
+        todo="See its log; haproxy -c finds what can be found without a start",
+    )

@@ -62,8 +62,7 @@ class RuntimeApi:
 
     _free = threading.BoundedSemaphore(5)
 
-    def __init__(self, address: str, timeout: float, prompt: bytes = PROMPT) -> None:
-        self._prompt = prompt
+    def __init__(self, address: str, timeout: float) -> None:
         self._address = parse_address(address)
         self._name = address
         self._timeout = timeout
@@ -75,7 +74,7 @@ class RuntimeApi:
         verb = commands[0].split()[0]
         try:
             with self._free, _connect(self._address, self._name, self._timeout) as connection:
-                session = _Session(connection, self._prompt, self._timeout)
+                session = _Session(connection, self._timeout)
                 batches = [commands[start : start + PIPELINE] for start in range(0, len(commands), PIPELINE)]
                 return [answer for batch in batches for answer in session.exchange(batch)]
         except socket.timeout as error:
@@ -91,16 +90,16 @@ class RuntimeApi:
                 "See whether HAProxy runs, and whether the address is that of a stats socket",
             ) from error
 
-    def last_words(self, command: str) -> str:
-        """Whatever HAProxy says until it ends the session, for a command that makes it do so."""
+    def ask_once(self, command: str) -> str:
+        """Whatever HAProxy says until it ends the session; without a prompt, which a master changes as it likes."""
         words = b""
         try:
             with self._free, _connect(self._address, self._name, self._timeout) as connection:
-                _Session(connection, self._prompt, self._timeout)
                 connection.sendall(f"{command}\n".encode())
-                while self._prompt not in words and (received := connection.recv(1 << 16)):
+                connection.shutdown(socket.SHUT_WR)
+                while received := connection.recv(1 << 16):
                     words += received
-        except (ConnectionError, EOFError):
+        except ConnectionError:
             pass  # it ended the session without a word, as some versions do
         except socket.timeout as error:
             raise TimeLimitError(
@@ -112,8 +111,8 @@ class RuntimeApi:
 class _Session:
     """A connection on which HAProxy shows where an answer ends."""
 
-    def __init__(self, connection: socket.socket, prompt: bytes, timeout: float) -> None:
-        self._connection, self._prompt, self._timeout = connection, prompt, timeout
+    def __init__(self, connection: socket.socket, timeout: float) -> None:
+        self._connection, self._timeout = connection, timeout
         self._pending = b""
         self.exchange(["prompt"])
 
@@ -123,14 +122,14 @@ class _Session:
 
     def _answer(self) -> str:
         deadline = time.monotonic() + self._timeout  # for the whole answer: one that never ends is none
-        while self._prompt not in self._pending:
+        while PROMPT not in self._pending:
             if time.monotonic() > deadline:
                 raise socket.timeout
             received = self._connection.recv(1 << 16)
             if not received:
                 raise EOFError
             self._pending += received
-        answer, _prompt, self._pending = self._pending.partition(self._prompt)
+        answer, _prompt, self._pending = self._pending.partition(PROMPT)
         return answer.decode(errors="replace").strip("\n")
 
 

@@ -250,14 +250,14 @@ def test_a_socket_that_may_not_be_opened_is_denied(tmp_path: Path) -> None:
     [(b"", ""), (b"Success=1\n", "Success=1\n"), (b"Success=0\n--\nno such file\n", "Success=0\n--\nno such file\n")],
 )
 def test_the_last_words_of_a_session_are_heard(words: bytes, told: str) -> None:
-    with FakeSocket(lambda talk: (talk.greet(), talk.line(), talk.say(words))) as server:
-        assert RuntimeApi(server.address, LONG).last_words("reload") == told
+    with FakeSocket(lambda talk: (talk.line(), talk.say(words))) as server:
+        assert RuntimeApi(server.address, LONG).ask_once("reload") == told
     assert server.lines == ["reload"]
 
 
 def test_last_words_that_do_not_come_run_out_of_time() -> None:
-    with FakeSocket(hang_after_the_greeting) as server, pytest.raises(TimeLimitError):
-        RuntimeApi(server.address, SOON).last_words("reload")
+    with FakeSocket(lambda talk: talk.server.stopping.wait(LONG)) as server, pytest.raises(TimeLimitError):
+        RuntimeApi(server.address, SOON).ask_once("reload")
 
 
 # --- Addresses, words, versions, levels -------------------------------------------------------------------

@@ -1,0 +1,167 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Give an app its part of a HAProxy configuration, or take it away. Private to this collection."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing as t
+from pathlib import Path
+
+from .._errors import ConflictError, InvalidError, MissingError
+from . import config_inputs as check
+from . import config_map
+from .config_app import App, ByHeader, Members, Sticky
+from .config_base import Base
+from .config_file import ConfigFile, Process, Run, masked_diff
+from .config_state import make_state_file
+from .config_text import ConfigText
+from .process import Master
+from .runtime_api import RuntimeApi
+from .service import Service
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What is wanted, every word of it checked."""
+
+    name: str
+    app: App | None
+    """None: the app is to go."""
+    entry: str
+    map: str
+    base: Base
+    file: ConfigFile
+    process: Process
+    timeout: float
+
+    def text(self, old: ConfigText) -> ConfigText:
+        return old.with_app(self.app, self.base) if self.app else old.without_app(self.name)
+
+    def servers(self) -> str:
+        return RuntimeApi(self.base.socket, self.timeout).ask("show servers state")[0] + "\n"
+
+
+def order(p: t.Mapping[str, t.Any], run: Run) -> Order:
+    """Build it from the module's options; raises C(InvalidError) for the first that cannot be right."""
+    for path in ("config", "binary", "master_socket", "map"):
+        check.path(p[path], path)
+    if not re.fullmatch(r"0?[0-7]{3}", p["config_mode"]):
+        raise InvalidError(f"config_mode is {p['config_mode'][:20]!r}", 'an octal number such as "0640", in quotes')
+    base = Base(
+        socket=p["socket"],
+        user=p["user"],
+        group=p["group"],
+        chroot=p["chroot"],
+        log=p["log"],
+        hard_stop_after=p["hard_stop_after"],
+        state_file=p["server_state_file"],
+    )
+    app = _app(p) if p["state"] == "present" else None
+    master = Master(p["master_socket"], p["timeout"])
+    service = Service(run, "haproxy", p["socket"], master, p["timeout"])
+    return Order(
+        name=check.name(p["app"], "app"),
+        app=app,
+        entry=_entry(p),
+        map=p["map"],
+        base=base,
+        file=ConfigFile(p["config"], int(p["config_mode"], 8), p["binary"], run),
+        process=service if p["control"] == "systemd" else master,
+        timeout=p["timeout"],
+    )
+
+
+def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -> dict[str, t.Any]:
+    """Bring file, map and process to what is wanted, in the order in which nothing can be half done."""
+    before = wanted.file.read()
+    try:
+        new = wanted.text(ConfigText.parse(before or ""))
+    except (ConflictError, MissingError) as error:
+        raise error.of(wanted.file.path) from error
+    text = str(new)
+    table = config_map.read(wanted.map)
+    known = table is not None and config_map.with_entry(table, wanted.name, "") == table
+    config_changes = text != (before or "") or (
+        before is not None and wanted.file.mode_for(text) != wanted.file.mode_now()
+    )
+    map_changes = known != bool(wanted.app)
+    shown = masked_diff(before or "", text)
+    result: dict[str, t.Any] = {
+        "changed": config_changes or map_changes,
+        "adopted": new.adopted,
+        "diff": {
+            "before": shown[0],
+            "after": shown[1],
+            "before_header": wanted.file.path,
+            "after_header": wanted.file.path,
+        },
+        "warnings": [],
+    }
+    if new.adopted and wanted.app and not new.drops_privileges and os.geteuid() == 0:
+        result["warnings"].append(
+            f"{wanted.file.path} has no user in its global section, so HAProxy's worker runs as root. "
+            "Add user and group as the distribution does, such as: user haproxy"
+        )
+    if dry_run:
+        result["warnings"] += _rehearse(wanted, text, before or "", there=table is not None) if config_changes else []
+    elif result["changed"]:
+        result.update(_carry_out(wanted, new, backup, config_changes=config_changes, old=before))
+    return result
+
+
+def _rehearse(wanted: Order, text: str, old: str, *, there: bool) -> list[str]:
+    missing = [wanted.file.binary] if not Path(wanted.file.binary).exists() else []
+    missing += [] if there else [wanted.map]
+    if missing:
+        return [f"The configuration was not checked with haproxy -c, since {missing[0]} is not there yet"]
+    wanted.file.validate(text, old)
+    return []
+
+
+def _carry_out(
+    wanted: Order, new: ConfigText, backup: t.Callable[[str], str], *, config_changes: bool, old: str | None
+) -> dict[str, t.Any]:
+    result: dict[str, t.Any] = {}
+    if wanted.app:
+        config_map.make(wanted.map)
+        make_state_file(new)
+    if config_changes:
+        wanted.file.validate(str(new), old or "")
+    if wanted.app:
+        config_map.put_entry(wanted.map, wanted.name, wanted.entry, wanted.timeout)
+    if config_changes and old is not None:
+        result["backup_file"] = backup(wanted.file.path)
+    if config_changes or wanted.app:
+        wanted.file.replace(str(new), wanted.process, wanted.servers)
+    if not wanted.app:
+        config_map.put_entry(wanted.map, wanted.name, None, wanted.timeout)
+    return result
+
+
+def _entry(p: t.Mapping[str, t.Any]) -> str:
+    live = p["live"] or p["colours"][0]
+    others = [colour for colour in p["colours"] if colour != live]
+    if len(others) != 1:
+        raise InvalidError(f"live is {live!r}", f"one of {', '.join(p['colours'])}", "Change live")
+    return f"{live}:{others[0]}:0"
+
+
+def _app(p: t.Mapping[str, t.Any]) -> App:
+    checks = (p["health_path"], p["check_interval"], p["server_options"])
+    test = ByHeader(p["test_token"], p["test_header"], p["token_header"]) if p["test_token"] else None
+    return App(
+        name=p["app"],
+        colours=p["colours"],
+        members=[Members({name: str(url) for name, url in urls.items()}, *checks) for urls in p["members"]],
+        bind=p["bind"],
+        map=p["map"],
+        timeouts={name: str(value) for name, value in p["timeouts"].items()},
+        sticky=Sticky(p["sticky"], p["sticky_name"]),
+        test=test,
+        metrics_bind=p["metrics_bind"],
+        extra=p["extra"],
+    )

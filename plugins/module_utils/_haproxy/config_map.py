@@ -1,0 +1,68 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An app's entry in HAProxy's map file, from its first day to its last. Private to this collection.
+
+Where the traffic is belongs to the switch: an entry that is there is never changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .._errors import DeniedError
+from .._files import replace_file
+from .map_file import MapFile
+
+HEAD = "# One line is the whole routing state of an app: app active:candidate:share of the candidate in 0.01 %\n"
+
+
+def read(path: str) -> str | None:
+    """The text of the map file; None where there is none."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DeniedError(f"the map file {path} cannot be read: {error.strerror}", todo="Use become") from error
+
+
+def with_entry(text: str | None, app: str, entry: str) -> str:
+    """The text with an entry for the app, as it is or the one given."""
+    text = HEAD if text is None else text
+    if any(line.split()[:1] == [app] for line in text.splitlines()):
+        return text
+    return text + ("" if not text or text.endswith("\n") else "\n") + f"{app} {entry}\n"
+
+
+def without_entry(text: str, app: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if line.split()[:1] != [app])
+
+
+def make(path: str) -> None:
+    """See that there is a map file, without which HAProxy takes no configuration that names it."""
+    if read(path) is None:
+        _write(path, HEAD)
+
+
+def put_entry(path: str, app: str, entry: str | None, timeout: float) -> None:
+    """Write the map file with an entry for the app, or without one, while no switch is at it."""
+    if read(path) is None:
+        return
+    with MapFile(path).locked(timeout):
+        old = read(path)
+        new = with_entry(old, app, entry) if entry is not None else without_entry(old or "", app)
+        if new != old:
+            _write(path, new)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        replace_file(str(Path(path).resolve()), text.encode(errors="surrogateescape"))
+    except OSError as error:
+        raise DeniedError(
+            f"the map file {path} cannot be written: {error.strerror}",
+            "a directory that is there, and that this user may write to",
+            "Use become",
+        ) from error
