@@ -15,6 +15,12 @@ from .._wait import SYSTEM_CLOCK, Clock
 
 KEPT_SAMPLES = 600
 
+TOTAL = 10
+"""So many answers, all of them errors, are a total failure, however few requests that are."""
+
+UNREADY = 2
+"""So many looks in a row that find no member ready are no blink of a health check any more."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -41,6 +47,8 @@ class Count:
     requests: int
     errors: int
     latency_ms: float
+    ready: int | None = None
+    """Members that would be given a request now. None: nobody told."""
 
     def follows(self, before: Count) -> bool:
         """Was it counted on, without a reset in between?"""
@@ -103,16 +111,18 @@ def watch(
     duration: float,
     interval: float,
     window: float,
+    pooled: bool = False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Verdict:
     """Look every ``interval`` seconds for ``duration`` seconds; ends early when a limit is passed.
 
     Limits are judged over the last ``window`` seconds, so that trouble that starts late is seen as soon as
-    trouble that is there from the beginning.
+    trouble that is there from the beginning. Of counts that are to be ``pooled`` with those of other load
+    balancers only a total failure is judged here.
     """
     check_times(duration, interval, window)
     seen, totals, samples = _Window(window), _Window(float("inf")), []
-    blind, reason, last = 0, "", None
+    blind, unready, reason, last = 0, 0, "", None
     whole = Count(0, 0, 0.0)
     deadline = clock.now() + duration
     while True:
@@ -125,7 +135,8 @@ def watch(
             step = _since(last, count) if last and count.follows(last) else Count(0, 0, count.latency_ms)
             samples.append(Sample(_now(), step.requests, step.errors, round(count.latency_ms, 1)))
             last = count
-            bad = _past(recent, limits)
+            unready = unready + 1 if count.ready == 0 else 0
+            bad = _total(recent, limits, unready, UNREADY) or (None if pooled else past(recent, limits))
             if bad:
                 return _verdict("fail", bad, whole, blind, samples)
         left = deadline - clock.now()
@@ -140,17 +151,36 @@ def watch(
             blind,
             samples,
         )
+    bad = _total(whole, limits, unready, 1)
+    if bad:
+        return _verdict("fail", bad, whole, blind, samples)
+    told = f"{whole.errors} of {whole.requests} answers were errors"
+    if pooled:
+        return _verdict("inconclusive", f"{told}, for the fleet to judge", whole, blind, samples)
     if whole.requests < limits.min_requests:
-        few = f"{whole.requests} requests in {duration:g} s, and fewer than {limits.min_requests} prove nothing"
-        return _verdict("inconclusive", few, whole, blind, samples)
-    return _verdict("pass", f"{whole.errors} of {whole.requests} answers were errors", whole, blind, samples)
+        return _verdict("inconclusive", too_few(whole, limits, duration), whole, blind, samples)
+    return _verdict("pass", told, whole, blind, samples)
+
+
+def too_few(whole: Count, limits: Limits, seconds: float) -> str:
+    return f"{whole.requests} requests in {seconds:g} s, and fewer than {limits.min_requests} prove nothing"
 
 
 def _since(first: Count, count: Count) -> Count:
-    return Count(count.requests - first.requests, count.errors - first.errors, count.latency_ms)
+    return Count(count.requests - first.requests, count.errors - first.errors, count.latency_ms, count.ready)
 
 
-def _past(recent: Count, limits: Limits) -> str | None:
+def _total(recent: Count, limits: Limits, unready: int, patience: int) -> str | None:
+    """Why the colour serves nobody at all."""
+    if unready >= patience:
+        return "none of its members is ready"
+    judged = limits.max_error_share is not None and limits.max_error_share < 100
+    if judged and recent.requests >= TOTAL and recent.errors >= recent.requests:
+        return f"all of {recent.requests} answers were errors"
+    return None
+
+
+def past(recent: Count, limits: Limits) -> str | None:
     """Which limit the window is past, if it holds enough requests to tell."""
     if recent.requests < limits.min_requests:
         return None
