@@ -104,6 +104,11 @@ latency_ms:
   returned: always
   type: float
   sample: 3.0
+pooled:
+  description: Whether it is left to the fleet to judge, with O(pooled).
+  returned: always
+  type: bool
+  sample: false
 blind_looks:
   description: How many looks failed.
   returned: always

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 
 from .._errors import BlueGreenError, InvalidError
@@ -76,6 +76,8 @@ class Verdict:
     latency_ms: float | None = None
     blind_looks: int = 0
     samples: tuple[Sample, ...] = ()
+    pooled: bool = False
+    """It is left to the fleet to judge."""
 
     def as_result(self) -> dict[str, t.Any]:
         share = round(100 * self.errors / self.requests, 3) if self.requests else None
@@ -156,7 +158,8 @@ def watch(
         return _verdict("fail", bad, whole, blind, samples)
     told = f"{whole.errors} of {whole.requests} answers were errors"
     if pooled:
-        return _verdict("inconclusive", f"{told}, for the fleet to judge", whole, blind, samples)
+        left = _verdict("inconclusive", f"{told}, for the fleet to judge", whole, blind, samples)
+        return replace(left, pooled=True)
     if whole.requests < limits.min_requests:
         return _verdict("inconclusive", too_few(whole, limits, duration), whole, blind, samples)
     return _verdict("pass", told, whole, blind, samples)

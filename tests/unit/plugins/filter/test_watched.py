@@ -56,7 +56,9 @@ def test_what_was_counted_before_is_added() -> None:
     assert (twice["verdict"], twice["requests"], twice["watched_for"]) == ("pass", 60, 25)
 
 
-@pytest.mark.parametrize("result", [{}, {"moved": {"watched": None}}, {"moved": {"failed": True}}, {"moved": {"skipped": True}}])
+@pytest.mark.parametrize(
+    "result", [{}, {"moved": {"watched": None}}, {"moved": {"failed": True}}, {"moved": {"skipped": True}}]
+)
 def test_without_a_watch_nothing_is_judged(result: dict[str, t.Any]) -> None:
     begun = watched(["lb1"], {}, "", RULES)
     found = watched(["lb1"], {"lb1": result}, "moved", RULES, begun)

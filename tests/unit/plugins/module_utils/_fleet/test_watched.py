@@ -60,7 +60,12 @@ def judged(*slices: dict[str, Seen], duration: float = 10, **options: t.Any) -> 
         (fleet(saw(12, 3)), "inconclusive", "go_on", "12 requests in 10 s, and fewer than 50 prove nothing"),
         (fleet(saw(300)), "pass", "go_on", "0 of 300 answers were errors"),
         # one bad answer among few is not held against a fleet that does well
-        (fleet(saw(51, 1), saw(500), saw(500)), "pass", "go_on", "1 of 1051 answers were errors (over 3 load balancers)"),
+        (
+            fleet(saw(51, 1), saw(500), saw(500)),
+            "pass",
+            "go_on",
+            "1 of 1051 answers were errors (over 3 load balancers)",
+        ),
         # slow on the one that has the traffic
         (
             fleet(saw(900, latency_ms=150), saw(100, latency_ms=5)),
@@ -90,9 +95,7 @@ def judged(*slices: dict[str, Seen], duration: float = 10, **options: t.Any) -> 
         ),
     ],
 )
-def test_the_verdict_over_all_load_balancers(
-    seen: dict[str, Seen], verdict: str, decision: str, reason: str
-) -> None:
+def test_the_verdict_over_all_load_balancers(seen: dict[str, Seen], verdict: str, decision: str, reason: str) -> None:
     found = judged(seen)
     assert (found.verdict, found.decision, found.reason) == (verdict, decision, reason)
     assert found.passed is {"pass": True, "fail": False}.get(verdict)

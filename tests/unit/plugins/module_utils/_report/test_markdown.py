@@ -278,3 +278,14 @@ def test_whatever_is_reported_the_page_is_well_formed(found, app, reason):
     assert_well_formed(markdown(report))
     json.loads(as_json(report), parse_constant=pytest.fail)
     assert re.fullmatch(r"[\w.+-]+", report.default_name, re.ASCII)
+
+
+def test_what_was_not_seen_has_a_mark_of_its_own():
+    few = "12 requests in 30 s, and fewer than 50 prove nothing"
+    unseen = {**check(None, "switch", "10 % on green", {"summary": few}), "verdict": "inconclusive"}
+    blind = {**check(None, "switch", "50 % on green"), "verdict": "blind"}
+    text = page({"lb1": {"checklist": [unseen, blind, check()]}}, to_colour="green")
+    assert text.startswith("# shop: released, green is live; not proven: 10 % on green; 50 % on green\n")
+    assert f"| ? **inconclusive** | 10 % on green | {few} |" in text
+    assert "| ? **blind** | 50 % on green |  |" in text
+    assert "| Checks | 1 passed, 1 inconclusive, 1 blind |" in text
