@@ -10,8 +10,8 @@ name: watched
 short_description: Judge what all load balancers have counted, once and for all of them
 version_added: 0.1.0
 description:
-  - Pools what each load balancer has counted in a watch of M(bluegreen.deploy.traffic), and returns one verdict and what
-    follows from it, the same for every load balancer.
+  - Pools what each load balancer has counted in a watch of M(bluegreen.deploy.traffic), and returns one verdict and
+    what follows from it, the same for every load balancer.
   - Without a result it returns how long the first watch lasts. Several load balancers count for at most 15 seconds
     before they are judged together; a single one judges all along.
   - That nobody could look, or that there were too few requests to tell, is never a pass.
@@ -136,7 +136,7 @@ def _seen(result: Json | None) -> Seen | None:
 
 def _before(given: t.Any) -> Judgement:
     if not isinstance(given, Mapping):
-        raise ValueError("what was judged before is missing; expected the fact that was set before the watch")
+        raise TypeError("what was judged before is missing; expected the fact that was set before the watch")
     return Judgement(
         next=float(given["next"]),
         watched_for=float(given["watched_for"]),

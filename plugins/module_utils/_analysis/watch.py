@@ -158,8 +158,7 @@ def watch(
         return _verdict("fail", bad, whole, blind, samples)
     told = f"{whole.errors} of {whole.requests} answers were errors"
     if pooled:
-        left = _verdict("inconclusive", f"{told}, for the fleet to judge", whole, blind, samples)
-        return replace(left, pooled=True)
+        return replace(_verdict("inconclusive", f"{told}, for the fleet to judge", whole, blind, samples), pooled=True)
     if whole.requests < limits.min_requests:
         return _verdict("inconclusive", too_few(whole, limits, duration), whole, blind, samples)
     return _verdict("pass", told, whole, blind, samples)

@@ -39,8 +39,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     for words in (
         ("req", "-x509", *new_key, "-days", "2", "-subj", "/CN=Own authority", "-keyout", "ca.key", "-out", "ca.pem"),
         ("req", *new_key, "-subj", f"/CN={SITE}", "-keyout", "site.key", "-out", "site.csr"),
-        (*("x509", "-req", "-in", "site.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
-         *("-days", "2", "-extfile", "names", "-out", "site.crt")),
+        (
+            *("x509", "-req", "-in", "site.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
+            *("-days", "2", "-extfile", "names", "-out", "site.crt"),
+        ),
     ):
         subprocess.run(["openssl", *words], cwd=home, check=True, capture_output=True)
     (home / "site.pem").write_text((home / "site.crt").read_text() + (home / "site.key").read_text())

@@ -168,7 +168,7 @@ def test_a_limit_that_is_none_is_invalid(limits: tuple[t.Any, t.Any, int]) -> No
         Limits(*limits)
 
 
-def seen_ready(*ready: t.Optional[int]) -> list[Look]:
+def seen_ready(*ready: int | None) -> list[Look]:
     """Looks at a colour without a request, which has so many members ready; None: nobody tells."""
     return [Count(7, 0, 5.0, one) for one in ready]
 
