@@ -69,11 +69,10 @@ def parse_door(params: t.Mapping[str, t.Any]) -> Door:
 def merged(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The options, with what stands in door put where it belongs; what is empty there is not given."""
     door = params.get("door") or {}
-    given = {name: door[name] for name in OPTIONS if door.get(name) not in (None, "", {})}
-    both = {
-        name: {**given[name], **(params.get(name) or {})} for name in ("headers", "secret_headers") if name in given
-    }
-    return {**params, **given, **both}
+    given: dict[str, t.Any] = {name: door[name] for name in OPTIONS if door.get(name) not in (None, "", {})}
+    for name in {"headers", "secret_headers"}.intersection(given):
+        given[name] = {**given[name], **(params.get(name) or {})}
+    return {**params, **given}
 
 
 def _split(given: object, name: str) -> tuple[str, int | None]:
