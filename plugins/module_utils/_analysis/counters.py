@@ -42,10 +42,12 @@ def counts(routes: t.Sequence[Route], colour: str) -> Count:
     """The counts of one colour over all routes; latency is the mean over requests."""
     seen = of_all(lambda route: _counted(route, colour), routes)
     requests = sum(one.requests for one, _ready in seen)
-    waited = sum(one.latency_ms * one.requests for one, _ready in seen)
+    untold = any(one.latency_ms is None for one, _ready in seen)
+    waited = sum((one.latency_ms or 0.0) * one.requests for one, _ready in seen)
     errors = sum(one.errors for one, _ready in seen)
     # a route without a ready member serves nobody, however many another one has
-    return Count(requests, errors, waited / max(1, requests), min(ready for _one, ready in seen))
+    latency_ms = None if untold else waited / max(1, requests)
+    return Count(requests, errors, latency_ms, min(ready for _one, ready in seen))
 
 
 def _counted(route: Route, colour: str) -> tuple[Counted, int]:

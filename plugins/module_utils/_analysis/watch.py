@@ -46,7 +46,8 @@ class Count:
 
     requests: int
     errors: int
-    latency_ms: float
+    latency_ms: float | None
+    """None: it cannot be told how long answers take."""
     ready: int | None = None
     """Members that would be given a request now. None: nobody told."""
 
@@ -62,7 +63,7 @@ class Sample:
     at: str
     requests: int
     errors: int
-    latency_ms: float
+    latency_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def watch(
         if count is not None:
             recent, whole = seen.add(clock.now(), count), totals.add(clock.now(), count)
             step = _since(last, count) if last and count.follows(last) else Count(0, 0, count.latency_ms)
-            samples.append(Sample(_now(), step.requests, step.errors, round(count.latency_ms, 1)))
+            samples.append(Sample(_now(), step.requests, step.errors, _rounded(count.latency_ms)))
             last = count
             unready = unready + 1 if count.ready == 0 else 0
             bad = _total(recent, limits, unready, UNREADY) or (None if pooled else past(recent, limits))
@@ -146,22 +147,23 @@ def watch(
             break
         clock.sleep(min(interval, left))
     if blind and blind >= len(samples):
-        return _verdict(
-            "blind",
-            f"{blind} of {blind + len(samples)} looks failed; the last: {reason}",
-            whole,
-            blind,
-            samples,
-        )
+        lost = f"{blind} of {blind + len(samples)} looks failed; the last: {reason}"
+        return _verdict("blind", lost, whole, blind, samples)
     bad = _total(whole, limits, unready, 1)
-    if bad:
-        return _verdict("fail", bad, whole, blind, samples)
+    verdict, told = ("fail", bad) if bad else _in_the_end(whole, limits, duration, pooled)
+    return replace(_verdict(verdict, told, whole, blind, samples), pooled=pooled and verdict == "inconclusive")
+
+
+def _in_the_end(whole: Count, limits: Limits, duration: float, pooled: bool) -> tuple[str, str]:
+    """The verdict over the whole time, and why, when nothing bad was seen."""
     told = f"{whole.errors} of {whole.requests} answers were errors"
+    if limits.max_latency_ms is not None and whole.latency_ms is None:
+        return "blind", "the load balancer does not tell how long answers take, and max_latency_ms is set"
     if pooled:
-        return replace(_verdict("inconclusive", f"{told}, for the fleet to judge", whole, blind, samples), pooled=True)
+        return "inconclusive", f"{told}, for the fleet to judge"
     if whole.requests < limits.min_requests:
-        return _verdict("inconclusive", too_few(whole, limits, duration), whole, blind, samples)
-    return _verdict("pass", told, whole, blind, samples)
+        return "inconclusive", too_few(whole, limits, duration)
+    return "pass", told
 
 
 def too_few(whole: Count, limits: Limits, seconds: float) -> str:
@@ -192,8 +194,8 @@ def past(recent: Count, limits: Limits) -> str | None:
             f"{recent.errors} of {recent.requests} answers ({share:.1f} %) were errors, "
             f"and at most {limits.max_error_share:g} % may be"
         )
-    if limits.max_latency_ms is not None and recent.latency_ms > limits.max_latency_ms:
-        return f"answers take {recent.latency_ms:.0f} ms, and at most {limits.max_latency_ms:g} ms is allowed"
+    if limits.max_latency_ms is not None and (recent.latency_ms or 0.0) > limits.max_latency_ms:
+        return f"answers take {recent.latency_ms or 0.0:.0f} ms, and at most {limits.max_latency_ms:g} ms is allowed"
     return None
 
 
@@ -203,10 +205,14 @@ def _verdict(verdict: str, reason: str, whole: Count, blind: int, samples: list[
         reason=reason,
         requests=whole.requests,
         errors=whole.errors,
-        latency_ms=round(whole.latency_ms, 1) if samples else None,
+        latency_ms=_rounded(whole.latency_ms) if samples else None,
         blind_looks=blind,
         samples=tuple(samples[-KEPT_SAMPLES:]),
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def _now() -> str:

@@ -118,7 +118,7 @@ def judge(seen: t.Mapping[str, Seen], rules: Rules, before: Judgement) -> Judgem
         watched_for=watched_for,
         requests=whole.requests,
         errors=whole.errors,
-        latency_ms=round(whole.latency_ms, 1) if whole.requests else None,
+        latency_ms=round(whole.latency_ms or 0.0, 1) if whole.requests else None,
         blind_on=tuple(host for host, one in seen.items() if one.verdict == "blind"),
         load_balancers=dict(seen),
     )
@@ -127,7 +127,7 @@ def judge(seen: t.Mapping[str, Seen], rules: Rules, before: Judgement) -> Judgem
 def _pool(counts: t.Sequence[Count]) -> Count:
     """The sum; latency is the mean over requests."""
     requests = sum(one.requests for one in counts)
-    waited = sum(one.latency_ms * one.requests for one in counts)
+    waited = sum((one.latency_ms or 0.0) * one.requests for one in counts)
     return Count(requests, sum(one.errors for one in counts), waited / max(1, requests))
 
 

@@ -206,3 +206,13 @@ def test_what_is_pooled_is_judged_by_nobody_but_the_fleet() -> None:
     assert result.reason == "4 of 300 answers were errors, for the fleet to judge"
     assert (result.requests, result.errors) == (300, 4)
     assert watched([None, None], pooled=True)[0].verdict == "blind"
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_limit_that_nobody_can_look_at_is_blind_and_no_pass(pooled: bool) -> None:
+    untold: list[Look] = [Count(0, 0, None), Count(500, 0, None), Count(900, 0, None)]
+    result, _now = watched(untold, pooled=pooled)
+    assert (result.verdict, result.latency_ms) == ("blind", None)
+    assert result.reason == "the load balancer does not tell how long answers take, and max_latency_ms is set"
+    assert watched(untold, Limits(1, None, 10))[0].verdict == "pass"
+    assert watched([Count(0, 0, None), Count(500, 50, None)], Limits(1, 9, 10))[0].verdict == "fail"
