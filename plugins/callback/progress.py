@@ -200,7 +200,7 @@ class CallbackModule(CallbackBase):
             self._line(word, took, name, where)
             width = max(columns() - len(INDENT), 20)
             for line in under:
-                for part in textwrap.wrap(line, width, max_lines=LINES, placeholder=" …"):
+                for part in textwrap.wrap(line, width, max_lines=LINES, placeholder=" …", break_on_hyphens=False):
                     self._show(INDENT + part, COLOURS[word])
         for note in notes:
             self._show(note, None)
