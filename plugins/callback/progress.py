@@ -16,6 +16,8 @@ description:
   - A line begins with C(ok), with C(moved) if the traffic was moved, with C(done) if something else
     was changed, with C(bad) for a failure that the playbook ignores, or with C(FAIL).
     What went wrong stands under it, host by host.
+  - What was watched and nobody could tell, since there were too few requests or nobody could look, is no C(ok)
+    but begins with C(?), and the reason stands under it. Counts that the fleet is to judge begin with C(seen).
   - Tasks that only work out values, assertions that hold and skipped tasks are not shown.
     C(-v) shows results as well.
   - On a terminal the running task is shown too. Lines are as wide as the terminal, or as C(COLUMNS) says.
@@ -42,6 +44,8 @@ COLOURS = {
     "ok": C.COLOR_OK,
     "moved": C.COLOR_CHANGED,
     "done": C.COLOR_CHANGED,
+    "seen": C.COLOR_SKIP,
+    "?": C.COLOR_WARN,
     "bad": C.COLOR_WARN,
     "FAIL": C.COLOR_ERROR,
 }
@@ -65,6 +69,7 @@ INTERNAL = frozenset(
         "validate_argument_spec",
     }
 )
+UNPROVEN = ("inconclusive", "blind")
 INDENT = " " * 17
 LINES = 6
 
@@ -112,8 +117,11 @@ class CallbackModule(CallbackBase):
         action = short(of(result, "task").action)
         found = of(result, "result")
         self._warn(found)
+        text, pooled = unproven(action, found)
         if found.get("changed"):
-            self._collect(result, "moved" if action == "traffic" else "done")
+            self._collect(result, "moved" if action == "traffic" else "done", "" if pooled else text)
+        elif text:
+            self._collect(result, "seen" if pooled else "?", "" if pooled else text)
         elif action not in INTERNAL or self._display.verbosity:
             self._collect(result, "ok", found.get("msg", "") if action == "debug" else "")
 
@@ -192,7 +200,7 @@ class CallbackModule(CallbackBase):
             self._line(word, took, name, where)
             width = max(columns() - len(INDENT), 20)
             for line in under:
-                for part in textwrap.wrap(line, width, max_lines=LINES, placeholder=" …"):
+                for part in textwrap.wrap(line, width, max_lines=LINES, placeholder=" …", break_on_hyphens=False):
                     self._show(INDENT + part, COLOURS[word])
         for note in notes:
             self._show(note, None)
@@ -240,6 +248,18 @@ def of(result: t.Any, name: str) -> t.Any:
 
 def short(action: str) -> str:
     return action.rpartition(".")[2]
+
+
+def unproven(action: str, found: dict[str, t.Any]) -> tuple[str, bool]:
+    """What a watch could not tell and why, if anything; and whether that is left to the fleet to judge."""
+    if action == "debug":
+        told = found.get("msg")
+        is_one = isinstance(told, str) and told.startswith(tuple(f"{verdict}: " for verdict in UNPROVEN))
+        return (told if is_one else ""), False
+    watched = {"analysis": found, "traffic": found.get("watched")}.get(action)
+    if not isinstance(watched, dict) or watched.get("verdict") not in UNPROVEN:
+        return "", False
+    return f"{watched['verdict']}: {watched.get('reason', '')}", bool(watched.get("pooled"))
 
 
 def message(found: dict[str, t.Any]) -> str:

@@ -51,9 +51,17 @@ options:
       - HAProxy's mean is over the latest 1024 requests of the colour, whatever version answered them.
     type: float
   min_requests:
-    description: How many requests there must be within the window to judge at all.
+    description:
+      - How many requests there must be within the window to judge at all.
+      - However few there are, the verdict is V(fail) if all answers were errors, 10 or more, or no member is ready.
     type: int
     default: 50
+  pooled:
+    description:
+      - Whether the counts are to be pooled with those of other load balancers, and judged over all of them by
+        P(bluegreen.deploy.watched#filter). Then only a total failure is judged here.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -96,6 +104,11 @@ latency_ms:
   returned: always
   type: float
   sample: 3.0
+pooled:
+  description: Whether it is left to the fleet to judge, with O(pooled).
+  returned: always
+  type: bool
+  sample: false
 blind_looks:
   description: How many looks failed.
   returned: always

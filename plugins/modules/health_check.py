@@ -58,6 +58,48 @@ options:
       - Ansible masks such a value wherever it turns up in the result.
     type: dict
     default: {}
+  host:
+    description:
+      - The site to ask for, as the Host header says it, such as V(shop.example.com).
+      - By default, the host that the URL names.
+    type: str
+  sni:
+    description:
+      - The name to ask for in the TLS handshake, which the certificate must hold.
+      - By default, that of O(host), or else the host that the URL names.
+    type: str
+  address:
+    description:
+      - Connect to this host or V(host:port), whatever the URL names. The URL still says which site is asked for.
+      - So each load balancer behind a common name can be asked for itself.
+    type: str
+  door:
+    description:
+      - Options of the same names in one dictionary, for whoever keeps them in a variable. What is empty is not given.
+        Their headers are sent besides O(headers) and O(secret_headers).
+    type: dict
+    suboptions:
+      host:
+        description: See O(host).
+        type: str
+      sni:
+        description: See O(sni).
+        type: str
+      address:
+        description: See O(address).
+        type: str
+      ca_path:
+        description: See O(ca_path).
+        type: path
+      validate_certs:
+        description: See O(validate_certs).
+        type: bool
+      headers:
+        description: See O(headers).
+        type: dict
+      secret_headers:
+        description: See O(secret_headers).
+        type: dict
   status:
     description: The HTTP statuses that are good.
     type: list
@@ -144,6 +186,13 @@ EXAMPLES = r"""
     version_key: build.version
     required_checks: [database, queue]
     expect: "replicas.ready >= `2`"
+
+- name: Ask one of two load balancers for a site behind its front door, with a certificate of your own authority
+  bluegreen.deploy.health_check:
+    endpoints: [https://shop.example.com/health]
+    address: 10.0.0.11:8443
+    ca_path: /etc/ssl/own-ca.pem
+    successes: 5
 
 - name: Look whether the databases take connections
   bluegreen.deploy.health_check:
@@ -248,6 +297,17 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
+DOOR_SPEC: dict[str, t.Any] = {
+    "host": {"type": "str"},
+    "sni": {"type": "str"},
+    "address": {"type": "str"},
+    "ca_path": {"type": "path"},
+    "validate_certs": {"type": "bool"},
+    "headers": {"type": "dict"},
+    "secret_headers": {"type": "dict", "no_log": True},
+}
+
+
 def call(module: AnsibleModule) -> dict[str, t.Any]:
     # A URL with credentials is refused, and the refusal repeats the options as they were given.
     module.no_log_values.update(credentials(module.params["endpoints"]))
@@ -261,6 +321,10 @@ def main() -> None:
             "endpoints": {"type": "list", "elements": "str", "required": True},
             "headers": {"type": "dict", "default": {}},
             "secret_headers": {"type": "dict", "default": {}, "no_log": True},
+            "host": {"type": "str"},
+            "sni": {"type": "str"},
+            "address": {"type": "str"},
+            "door": {"type": "dict", "options": DOOR_SPEC},
             "status": {"type": "list", "elements": "int", "default": [200]},
             "expect": {"type": "str"},
             "required_checks": {"type": "list", "elements": "str", "default": []},

@@ -80,7 +80,8 @@ options:
         A dictionary with these keys, none of which is required.
       - C(checklist) is a list of dictionaries with C(stage), one of V(pre_deploy), V(switch), V(post_deploy)
         and V(rollback), C(check), what was checked, C(passed), V(true), V(false), or V(null) if the check was
-        not run, and C(evidence), any value that shows it; of a dictionary with a C(summary), the Markdown shows
+        not run or nobody could tell, C(verdict), which of the latter it is, V(inconclusive) or V(blind),
+        and C(evidence), any value that shows it; of a dictionary with a C(summary), the Markdown shows
         just that. Keys of the evidence that Ansible adds to results, as C(invocation), are left out.
       - C(timeline) is a list of dictionaries with C(at), a time in ISO 8601, C(event), what happened,
         C(split), the percentage of each of the two colours from then on, or V(null), and C(took_ms), how long

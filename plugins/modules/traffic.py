@@ -145,6 +145,14 @@ options:
         description: How many requests there must be within the window to judge at all.
         type: int
         default: 50
+      pooled:
+        description:
+          - Whether the counts are to be pooled with those of other load balancers, and judged over all of them by
+            P(bluegreen.deploy.watched#filter).
+          - Then only a total failure is acted on here, which is that no member is ready, or that all answers were
+            errors, 10 or more. The verdict is V(inconclusive) otherwise.
+        type: bool
+        default: false
       back_to:
         description:
           - The colour that gets all traffic when a limit is passed.

@@ -19,6 +19,7 @@ WATCH_SPEC: dict[str, t.Any] = {
     "max_error_share": {"type": "float"},
     "max_latency_ms": {"type": "float"},
     "min_requests": {"type": "int", "default": 50},
+    "pooled": {"type": "bool", "default": False},
 }
 """The argument spec of a watch, of which the module analysis is one and traffic may have one."""
 
@@ -34,20 +35,24 @@ def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Calla
     counted = counting(routes)
     if not counted:
         return lambda _colour: Verdict("inconclusive", NOBODY_COUNTS)
-    return lambda colour: watch(lambda: counts(counted, colour), limits, **times)
+    return lambda colour: watch(lambda: counts(counted, colour), limits, pooled=params["pooled"], **times)
 
 
 def counts(routes: t.Sequence[Route], colour: str) -> Count:
     """The counts of one colour over all routes; latency is the mean over requests."""
     seen = of_all(lambda route: _counted(route, colour), routes)
-    requests = sum(one.requests for one in seen)
-    waited = sum(one.latency_ms * one.requests for one in seen)
-    return Count(requests, sum(one.errors for one in seen), waited / max(1, requests))
+    requests = sum(one.requests for one, _ready in seen)
+    untold = any(one.latency_ms is None for one, _ready in seen)
+    waited = sum((one.latency_ms or 0.0) * one.requests for one, _ready in seen)
+    errors = sum(one.errors for one, _ready in seen)
+    # a route without a ready member serves nobody, however many another one has
+    latency_ms = None if untold else waited / max(1, requests)
+    return Count(requests, errors, latency_ms, min(ready for _one, ready in seen))
 
 
-def _counted(route: Route, colour: str) -> Counted:
+def _counted(route: Route, colour: str) -> tuple[Counted, int]:
     seen = route.router.observe()
     counted = seen[colour].counted if seen else None
-    if counted is None:
+    if not seen or counted is None:
         raise UnsupportedError("this provider does not count requests", "one that does", "Watch metrics of the app")
-    return counted
+    return counted, seen[colour].ready

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import typing as t
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 
 from .._errors import BlueGreenError, InvalidError
 from .._wait import SYSTEM_CLOCK, Clock
 
 KEPT_SAMPLES = 600
+
+TOTAL = 10
+"""So many answers, all of them errors, are a total failure, however few requests that are."""
+
+UNREADY = 2
+"""So many looks in a row that find no member ready are no blink of a health check any more."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,10 @@ class Count:
 
     requests: int
     errors: int
-    latency_ms: float
+    latency_ms: float | None
+    """None: it cannot be told how long answers take."""
+    ready: int | None = None
+    """Members that would be given a request now. None: nobody told."""
 
     def follows(self, before: Count) -> bool:
         """Was it counted on, without a reset in between?"""
@@ -54,7 +63,7 @@ class Sample:
     at: str
     requests: int
     errors: int
-    latency_ms: float
+    latency_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,8 @@ class Verdict:
     latency_ms: float | None = None
     blind_looks: int = 0
     samples: tuple[Sample, ...] = ()
+    pooled: bool = False
+    """It is left to the fleet to judge."""
 
     def as_result(self) -> dict[str, t.Any]:
         share = round(100 * self.errors / self.requests, 3) if self.requests else None
@@ -103,16 +114,18 @@ def watch(
     duration: float,
     interval: float,
     window: float,
+    pooled: bool = False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Verdict:
     """Look every ``interval`` seconds for ``duration`` seconds; ends early when a limit is passed.
 
     Limits are judged over the last ``window`` seconds, so that trouble that starts late is seen as soon as
-    trouble that is there from the beginning.
+    trouble that is there from the beginning. Of counts that are to be ``pooled`` with those of other load
+    balancers only a total failure is judged here.
     """
     check_times(duration, interval, window)
     seen, totals, samples = _Window(window), _Window(float("inf")), []
-    blind, reason, last = 0, "", None
+    blind, unready, reason, last = 0, 0, "", None
     whole = Count(0, 0, 0.0)
     deadline = clock.now() + duration
     while True:
@@ -123,9 +136,10 @@ def watch(
         if count is not None:
             recent, whole = seen.add(clock.now(), count), totals.add(clock.now(), count)
             step = _since(last, count) if last and count.follows(last) else Count(0, 0, count.latency_ms)
-            samples.append(Sample(_now(), step.requests, step.errors, round(count.latency_ms, 1)))
+            samples.append(Sample(_now(), step.requests, step.errors, _rounded(count.latency_ms)))
             last = count
-            bad = _past(recent, limits)
+            unready = unready + 1 if count.ready == 0 else 0
+            bad = _total(recent, limits, unready, UNREADY) or (None if pooled else past(recent, limits))
             if bad:
                 return _verdict("fail", bad, whole, blind, samples)
         left = deadline - clock.now()
@@ -133,24 +147,44 @@ def watch(
             break
         clock.sleep(min(interval, left))
     if blind and blind >= len(samples):
-        return _verdict(
-            "blind",
-            f"{blind} of {blind + len(samples)} looks failed; the last: {reason}",
-            whole,
-            blind,
-            samples,
-        )
+        lost = f"{blind} of {blind + len(samples)} looks failed; the last: {reason}"
+        return _verdict("blind", lost, whole, blind, samples)
+    bad = _total(whole, limits, unready, 1)
+    verdict, told = ("fail", bad) if bad else _in_the_end(whole, limits, duration, pooled)
+    return replace(_verdict(verdict, told, whole, blind, samples), pooled=pooled and verdict == "inconclusive")
+
+
+def _in_the_end(whole: Count, limits: Limits, duration: float, pooled: bool) -> tuple[str, str]:
+    """The verdict over the whole time, and why, when nothing bad was seen."""
+    told = f"{whole.errors} of {whole.requests} answers were errors"
+    if limits.max_latency_ms is not None and whole.latency_ms is None:
+        return "blind", "the load balancer does not tell how long answers take, and max_latency_ms is set"
+    if pooled:
+        return "inconclusive", f"{told}, for the fleet to judge"
     if whole.requests < limits.min_requests:
-        few = f"{whole.requests} requests in {duration:g} s, and fewer than {limits.min_requests} prove nothing"
-        return _verdict("inconclusive", few, whole, blind, samples)
-    return _verdict("pass", f"{whole.errors} of {whole.requests} answers were errors", whole, blind, samples)
+        return "inconclusive", too_few(whole, limits, duration)
+    return "pass", told
+
+
+def too_few(whole: Count, limits: Limits, seconds: float) -> str:
+    return f"{whole.requests} requests in {seconds:g} s, and fewer than {limits.min_requests} prove nothing"
 
 
 def _since(first: Count, count: Count) -> Count:
-    return Count(count.requests - first.requests, count.errors - first.errors, count.latency_ms)
+    return Count(count.requests - first.requests, count.errors - first.errors, count.latency_ms, count.ready)
 
 
-def _past(recent: Count, limits: Limits) -> str | None:
+def _total(recent: Count, limits: Limits, unready: int, patience: int) -> str | None:
+    """Why the colour serves nobody at all."""
+    if unready >= patience:
+        return "none of its members is ready"
+    judged = limits.max_error_share is not None and limits.max_error_share < 100
+    if judged and recent.requests >= TOTAL and recent.errors >= recent.requests:
+        return f"all of {recent.requests} answers were errors"
+    return None
+
+
+def past(recent: Count, limits: Limits) -> str | None:
     """Which limit the window is past, if it holds enough requests to tell."""
     if recent.requests < limits.min_requests:
         return None
@@ -160,8 +194,8 @@ def _past(recent: Count, limits: Limits) -> str | None:
             f"{recent.errors} of {recent.requests} answers ({share:.1f} %) were errors, "
             f"and at most {limits.max_error_share:g} % may be"
         )
-    if limits.max_latency_ms is not None and recent.latency_ms > limits.max_latency_ms:
-        return f"answers take {recent.latency_ms:.0f} ms, and at most {limits.max_latency_ms:g} ms is allowed"
+    if limits.max_latency_ms is not None and (recent.latency_ms or 0.0) > limits.max_latency_ms:
+        return f"answers take {recent.latency_ms or 0.0:.0f} ms, and at most {limits.max_latency_ms:g} ms is allowed"
     return None
 
 
@@ -171,10 +205,14 @@ def _verdict(verdict: str, reason: str, whole: Count, blind: int, samples: list[
         reason=reason,
         requests=whole.requests,
         errors=whole.errors,
-        latency_ms=round(whole.latency_ms, 1) if samples else None,
+        latency_ms=_rounded(whole.latency_ms) if samples else None,
         blind_looks=blind,
         samples=tuple(samples[-KEPT_SAMPLES:]),
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def _now() -> str:

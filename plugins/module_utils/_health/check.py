@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from .._errors import InvalidError, NotReadyError
 from .._wait import Clock, until
 from . import tcp
+from .door import Door, merged, parse_door
 from .http_probe import Http, parse_headers, tls_context
 from .probe import (
     Answer,
@@ -41,6 +42,7 @@ class Plan:
     targets: tuple[Target, ...]
     expectation: Expectation = field(default_factory=Expectation)
     headers: t.Mapping[str, str] = field(default_factory=dict, repr=False)
+    door: Door = field(default_factory=Door)
     successes: int = 1
     timeout: float = 30.0
     request_timeout: float = 2.0
@@ -54,10 +56,10 @@ def health_check(params: Params) -> dict[str, t.Any]:
     """Wait until all endpoints are healthy; raises if they are not in the time given."""
     plan = parse(params)
     secure = any(target.scheme == "https" for target in plan.targets)
-    http = Http(plan.headers, tls_context(plan.validate_certs, plan.ca_path) if secure else None)
+    http = Http(plan.headers, tls_context(plan.validate_certs, plan.ca_path) if secure else None, plan.door)
 
     def probe(target: Target, limit: float) -> Answer:
-        return tcp.probe(target, limit) if target.scheme == "tcp" else http(target, limit)
+        return tcp.probe(*plan.door.place(target), limit) if target.scheme == "tcp" else http(target, limit)
 
     clock = Clock()
     started = clock.now()
@@ -127,6 +129,8 @@ def _not_ready(plan: Plan, bad: t.Sequence[Result], found: dict[str, t.Any]) -> 
     named = [f"{shown(result.endpoint)} ({result.reason})" for result in bad[:_NAMED]]
     if len(bad) > _NAMED:
         named.append(f"and {len(bad) - _NAMED} more")
+    if str(plan.door):
+        named.append(str(plan.door))
     never = sum(not result.answers for result in bad)
     todo = "Look at what these endpoints log; if they only need longer to start, raise timeout."
     if never:
@@ -155,12 +159,14 @@ def _ms(seconds: float) -> int:
 
 def parse(params: Params) -> Plan:
     """The options as values; raises before anything is asked of anybody."""
+    params = merged(params)
     targets = _targets(params.get("endpoints"))
     plain, secret = (parse_headers(params.get(option) or {}) for option in ("headers", "secret_headers"))
     plan = Plan(
         targets=targets,
         expectation=_expectation(params, targets, secret),
         headers=parse_headers({**plain, **secret}),
+        door=parse_door(params),
         successes=_count(params, "successes", 1, 1000),
         timeout=_seconds(params, "timeout", 30.0),
         request_timeout=_seconds(params, "request_timeout", 2.0),

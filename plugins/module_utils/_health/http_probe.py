@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .._errors import InvalidError
 from . import tcp
+from .door import Door
 from .probe import BODY_LIMIT, Answer, Target, shown
 
 KEPT = 128
@@ -82,8 +83,9 @@ def tls_context(validate_certs: bool, ca_path: str | None) -> ssl.SSLContext:
 class Http:
     """The probe of HTTP and HTTPS endpoints. It goes no way round by a proxy, and follows no redirect."""
 
-    def __init__(self, headers: t.Mapping[str, str], context: ssl.SSLContext | None) -> None:
+    def __init__(self, headers: t.Mapping[str, str], context: ssl.SSLContext | None, door: Door | None = None) -> None:
         self._context = context
+        self._door = door or Door()
         self._kept: dict[Target, socket.socket] = {}
         named = {name: line for name, line in _DEFAULTS.items() if name not in map(str.lower, headers)}
         self._names_host = "host" in map(str.lower, headers)
@@ -113,12 +115,12 @@ class Http:
         return self._ask(target, self._connect(target, deadline), deadline)
 
     def _connect(self, target: Target, deadline: tcp.Deadline) -> socket.socket:
-        sock = tcp.connect(target, deadline)
+        sock = tcp.connect(*self._door.place(target), deadline)
         if target.scheme != "https" or self._context is None:
             return sock
         try:
             sock.settimeout(deadline.left())
-            return self._context.wrap_socket(sock, server_hostname=target.host)
+            return self._context.wrap_socket(sock, server_hostname=self._door.server_name(target))
         except OSError:
             sock.close()
             raise
@@ -141,7 +143,7 @@ class Http:
                 sock.close()
 
     def _request(self, target: Target) -> bytes:
-        host = "" if self._names_host else f"Host: {target.authority}\r\n"
+        host = "" if self._names_host else f"Host: {self._door.authority(target)}\r\n"
         return f"GET {target.path} HTTP/1.1\r\n{host}{self._lines}\r\n".encode("ascii")
 
 

@@ -185,7 +185,7 @@ def _target(number: int, url: str, parts: urllib.parse.SplitResult, port: int | 
     if parts.scheme not in (*_PORTS, "tcp"):
         raise _refused(number, url, "has no scheme, or one that cannot be asked")
     host = parts.hostname or ""
-    if not _is_host(host, "[" in parts.netloc):
+    if not is_host(host, "[" in parts.netloc):
         raise _refused(number, url, "has no host, or one that cannot be")
     if port is None:
         port = _PORTS.get(parts.scheme, 0)
@@ -199,7 +199,8 @@ def _target(number: int, url: str, parts: urllib.parse.SplitResult, port: int | 
     return Target(url, parts.scheme, host, port, path)
 
 
-def _is_host(host: str, bracketed: bool) -> bool:
+def is_host(host: str, bracketed: bool) -> bool:
+    """Can it be the name or address of one? In a URL an IPv6 address stands in brackets."""
     if not bracketed:
         return _HOST.fullmatch(host) is not None
     try:

@@ -15,7 +15,7 @@ import threading
 import time
 import typing as t
 
-from .probe import Answer, Target
+from .probe import Answer
 
 Address = t.Any
 """As socket.getaddrinfo gives it."""
@@ -35,9 +35,9 @@ class Deadline:
         return left
 
 
-def probe(target: Target, limit: float) -> Answer:
+def probe(host: str, port: int, limit: float) -> Answer:
     try:
-        connect(target, Deadline(limit)).close()
+        connect(host, port, Deadline(limit)).close()
     except socket.timeout:
         return Answer(problem=f"no connection within {round(limit, 2):g} s", late=True)
     except OSError as error:
@@ -45,10 +45,10 @@ def probe(target: Target, limit: float) -> Answer:
     return Answer()
 
 
-def connect(target: Target, deadline: Deadline) -> socket.socket:
+def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     """A connection to the first of the host's addresses that takes it; each gets its share of the time."""
     problem = OSError("the name has no address")
-    addresses = _resolve(target.host, target.port, deadline)
+    addresses = _resolve(host, port, deadline)
     for tried, address in enumerate(addresses):
         tie = _tie(address, deadline.left() / (len(addresses) - tried))
         if isinstance(tie, socket.socket):

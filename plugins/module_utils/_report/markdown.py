@@ -27,8 +27,14 @@ _STAGES = {
     "post_deploy": "Post-deployment",
     "rollback": "Rollback",
 }
-_MARKS = {True: "✔ pass", False: "✘ **fail**", None: "· not run"}
-_COUNTED = {True: "passed", False: "failed", None: "not run"}
+_MARKS = {
+    "pass": "✔ pass",
+    "fail": "✘ **fail**",
+    "inconclusive": "? **inconclusive**",
+    "blind": "? **blind**",
+    "not_run": "· not run",
+}
+_COUNTED = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive", "blind": "blind", "not_run": "not run"}
 _BAR = 20
 _SPECIAL = re.compile(r"[\\`*\[|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _LIVE = re.compile(r"(?<=@)|(?<=#)(?=\d)|(?<=:)(?=//)|(?i:(?<=www)(?=\.)|(?<=gh)(?=-\d))")
@@ -92,11 +98,12 @@ def _outcome(report: Report) -> str:
         "failed": ("failed", ""),
         "unchanged": ("unchanged", f", {to} was live already" if to else ""),
     }
-    return "".join(words[report.outcome])
+    unproven = f"; not proven: {escape('; '.join(report.unproven))}" if report.unproven else ""
+    return "".join((*words[report.outcome], unproven))
 
 
 def _summary(report: Report) -> str:
-    counts = Counter(check.passed for one in report.load_balancers for check in one.checklist)
+    counts = Counter(check.verdict for one in report.load_balancers for check in one.checklist)
     rows = {
         "App": report.app,
         "Version": report.version,
@@ -113,7 +120,7 @@ def _summary(report: Report) -> str:
 def _checklist(report: Report) -> t.Iterator[str]:
     for stage, title in _STAGES.items():
         rows = [
-            (one.name, (_MARKS[check.passed], escape(check.check), escape(compact(check.evidence))))
+            (one.name, (_MARKS[check.verdict], escape(check.check), escape(compact(check.evidence))))
             for one in report.load_balancers
             for check in one.checklist
             if check.stage == stage

@@ -19,6 +19,7 @@ FORMAT = 1
 """Of the JSON document; it grows when a reader of the old one would be misled."""
 
 OUTCOMES = ("open", "released", "rolled_back", "refused", "failed", "unchanged")
+VERDICTS = ("pass", "fail", "inconclusive", "blind")
 STAGES = ("pre_deploy", "switch", "post_deploy", "rollback")
 
 _DEEPEST = 64
@@ -37,18 +38,20 @@ class Moment:
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the checklist; ``passed`` is None where it was not run."""
+    """One line of the checklist; ``passed`` is None where it was not run, or where nobody could tell."""
 
     stage: str
     check: str
     passed: bool | None
     evidence: t.Any
+    verdict: str = "not_run"
 
     def as_dict(self) -> dict[str, t.Any]:
         return {
             "stage": self.stage,
             "check": self.check,
             "passed": self.passed,
+            "verdict": self.verdict,
             "evidence": self.evidence,
         }
 
@@ -105,6 +108,12 @@ class Report:
         return self.finished_at.instant - self.started_at.instant
 
     @property
+    def unproven(self) -> list[str]:
+        """Checks that nobody could tell the outcome of, by any load balancer, in the order of the checklist."""
+        checks = [check for one in self.load_balancers for check in one.checklist]
+        return list(dict.fromkeys(check.check for check in checks if check.verdict in ("inconclusive", "blind")))
+
+    @property
     def default_name(self) -> str:
         """A name for its files, without path separators."""
         start = f"{self.started_at.instant:%Y%m%dT%H%M%SZ}" if self.started_at else ""
@@ -117,6 +126,7 @@ class Report:
             "app": self.app,
             "version": self.version,
             "outcome": self.outcome,
+            "unproven": self.unproven,
             "reason": self.reason,
             "from_colour": self.from_colour,
             "to_colour": self.to_colour,
@@ -182,7 +192,8 @@ def _entries(given: t.Mapping[str, t.Any], name: str, key: str) -> t.Iterator[tu
 
 
 def _check(given: t.Any, where: str) -> Check:
-    given = _dictionary(given, where, ("stage", "check", "passed", "evidence"), ("stage", "check", "passed"))
+    keys = ("stage", "check", "passed", "verdict", "evidence")
+    given = _dictionary(given, where, keys, ("stage", "check", "passed"))
     if given["stage"] not in STAGES:
         raise InvalidError(f"{where}: stage is {_shown(given['stage'])}", _one_of(STAGES))
     passed = given["passed"]
@@ -193,7 +204,24 @@ def _check(given: t.Any, where: str) -> Check:
         _words(given["check"], f"{where}: check"),
         None if passed in _EMPTY else passed,
         _plain(given.get("evidence"), f"{where}: evidence"),
+        _verdict(None if passed in _EMPTY else passed, given.get("verdict"), where),
     )
+
+
+def _verdict(passed: bool | None, given: t.Any, where: str) -> str:
+    """What was not seen is neither a pass nor a fail, whatever else is given."""
+    if given not in (*_EMPTY, *VERDICTS):
+        raise InvalidError(f"{where}: verdict is {_shown(given)}", _one_of(VERDICTS))
+    if passed is not None:
+        found = "pass" if passed else "fail"
+        if given not in (*_EMPTY, found):
+            raise InvalidError(
+                f"{where}: passed is {_shown(passed)} and verdict is {_shown(given)}", "the same of both"
+            )
+        return found
+    if given in ("pass", "fail"):
+        raise InvalidError(f"{where}: passed is null and verdict is {_shown(given)}", "the same of both")
+    return _text(given) if given not in _EMPTY else "not_run"
 
 
 def _event(given: t.Any, where: str) -> Event:

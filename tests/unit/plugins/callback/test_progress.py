@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("ansible.plugins.callback")
+
+from plugins.callback.progress import unproven
+
 FILES = {
     "release.yml": """
 - name: Release shop
@@ -48,6 +52,9 @@ FILES = {
       run_once: true
     - name: Tell
       ansible.builtin.debug: {msg: [well, said]}
+      run_once: true
+    - name: Say what is not proven
+      ansible.builtin.debug: {msg: "inconclusive: 12 requests"}
       run_once: true
     - name: An assertion that does not hold
       ansible.builtin.assert: {that: value == 2, fail_msg: value is 1}
@@ -140,7 +147,7 @@ def wide(folder):
 
 
 def test_what_was_done_is_a_list(wide):
-    lines = re.findall(r"^  (\w+) +[0-9]+\.[0-9] s  (.*)$", wide, re.MULTILINE)
+    lines = re.findall(r"^  (\w+|\?) +[0-9]+\.[0-9] s  (.*)$", wide, re.MULTILINE)
     # Hosts answer in any order.
     assert sorted(lines[:2]) == [
         ("moved", "Send all to green  (lb1)"),
@@ -153,11 +160,31 @@ def test_what_was_done_is_a_list(wide):
         ("bad", "Fail alike  (2 hosts)"),
         ("bad", "Fail one by one  (lb1)"),
         ("ok", "Tell  (lb1)"),
+        ("?", "Say what is not proven  (lb1)"),
         ("FAIL", "An assertion that does not hold  (lb3)"),
         ("FAIL", "Nobody answers  (lb2)"),
         ("ok", "Alone"),
-        ("FAIL", "lb2 unreachable, lb3 failed; 21 ok, 4 changed, 4 ignored"),
+        ("FAIL", "lb2 unreachable, lb3 failed; 22 ok, 4 changed, 4 ignored"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("action", "found", "told"),
+    [
+        ("analysis", {"verdict": "inconclusive", "reason": "few"}, ("inconclusive: few", False)),
+        ("analysis", {"verdict": "pass", "reason": "0 of 99"}, ("", False)),
+        ("traffic", {"watched": {"verdict": "blind", "reason": "lost"}}, ("blind: lost", False)),
+        ("traffic", {"watched": {"verdict": "inconclusive", "reason": "", "pooled": True}}, ("inconclusive: ", True)),
+        ("traffic", {"watched": {"verdict": "pass", "reason": "0 of 99"}}, ("", False)),
+        ("traffic", {"watched": None}, ("", False)),
+        ("traffic", {}, ("", False)),
+        ("debug", {"msg": "blind: lb2: lost"}, ("blind: lb2: lost", False)),
+        ("debug", {"msg": ["inconclusive: "]}, ("", False)),
+        ("ping", {"verdict": "inconclusive"}, ("", False)),
+    ],
+)
+def test_what_nobody_could_tell_is_no_ok(action, found, told):
+    assert unproven(action, found) == told
 
 
 def test_plays_and_roles_are_headings(wide):
@@ -171,6 +198,7 @@ def test_plays_and_roles_are_headings(wide):
         ("Fail alike  (2 hosts)", ["alike", "lb2, lb3"]),
         ("Fail one by one  (lb1)", ["first: broken", "second: broken"]),
         ("Tell  (lb1)", ["well", "said"]),
+        ("Say what is not proven  (lb1)", ["inconclusive: 12 requests"]),
         ("An assertion that does not hold  (lb3)", ["value is 1"]),
     ],
 )

@@ -30,10 +30,12 @@ def routes(*counted: Activity | None) -> list[Route]:
 @pytest.mark.parametrize(
     ("counted", "count"),
     [
-        ([Activity(2, 2, Counted(0, 100, 3, 5.0))], Count(100, 3, 5.0)),
-        ([Activity(2, 2, Counted(0, 100, 3, 5.0)), Activity(2, 2, Counted(0, 300, 1, 9.0))], Count(400, 4, 8.0)),
-        ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 2, Counted(0, 10, 0, 9.0))], Count(10, 0, 9.0)),
-        ([Activity(2, 2, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0)),
+        ([Activity(2, 2, Counted(0, 100, 3, 5.0))], Count(100, 3, 5.0, 2)),
+        ([Activity(2, 2, Counted(0, 100, 3, 5.0)), Activity(2, 1, Counted(0, 300, 1, 9.0))], Count(400, 4, 8.0, 1)),
+        ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 2, Counted(0, 10, 0, 9.0))], Count(10, 0, 9.0, 2)),
+        ([Activity(2, 2, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0, 2)),
+        # a route that serves nobody, beside one that does
+        ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 0, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0, 0)),
     ],
 )
 def test_a_colour_is_counted_over_all_routes(counted: list[Activity], count: Count) -> None:

@@ -65,7 +65,7 @@ BAD = (100, 2)
         # errors from before the watch are nobody's
         (counts((0, 0), (0, 0)), {}, "inconclusive", 2, "0 requests in 2 s, and fewer than 10 prove nothing"),
         (counts((3, 3), (3, 3), (3, 3)), {}, "inconclusive", 3, "9 requests in 3 s, and fewer than 10 prove nothing"),
-        (counts((5, 5), (5, 5)), {}, "fail", 2, "10 of 10 answers (100.0 %) were errors, and at most 1 % may be"),
+        (counts((5, 5), (5, 5)), {}, "fail", 2, "all of 10 answers were errors"),
         # trouble that starts late is not hidden by a long good time before it
         (
             counts(*[GOOD] * 60, BAD, BAD, BAD),
@@ -166,3 +166,53 @@ def test_a_time_that_is_none_is_invalid(name: str, value: float) -> None:
 def test_a_limit_that_is_none_is_invalid(limits: tuple[t.Any, t.Any, int]) -> None:
     with pytest.raises(InvalidError):
         Limits(*limits)
+
+
+def seen_ready(*ready: int | None) -> list[Look]:
+    """Looks at a colour without a request, which has so many members ready; None: nobody tells."""
+    return [Count(7, 0, 5.0, one) for one in ready]
+
+
+@pytest.mark.parametrize(
+    ("looks", "verdict", "seconds"),
+    [
+        (seen_ready(2, 2, 0, 0, 0), "fail", 3),
+        (seen_ready(2, 2, 2, 2, 0), "fail", 4),  # at the end there is no second look
+        (seen_ready(2, 0, 2, 0, 2), "inconclusive", 4),  # a blink of a health check
+        (seen_ready(0, 2, 2), "inconclusive", 2),
+        (seen_ready(None, None, None), "inconclusive", 2),
+        ([*seen_ready(2, 0), None, *seen_ready(0, 2)], "fail", 3),
+    ],
+)
+def test_a_colour_that_is_watched_and_has_no_ready_member_fails(
+    looks: list[Look], verdict: str, seconds: float
+) -> None:
+    result, now = watched(looks)
+    assert (result.verdict, now) == (verdict, seconds)
+    assert (result.reason == "none of its members is ready") == (verdict == "fail")
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_total_failure_is_one_however_few_requests_there_are(pooled: bool) -> None:
+    limits = Limits(1, None, 50)
+    assert watched(counts((6, 6), (6, 6), (6, 6)), limits, pooled=pooled)[0].reason == "all of 12 answers were errors"
+    assert watched(counts((6, 6), (6, 5), (6, 6)), limits, pooled=pooled)[0].verdict == "inconclusive"
+    assert watched(counts((3, 3), (3, 3), (3, 3)), limits, pooled=pooled)[0].verdict == "inconclusive"
+
+
+def test_what_is_pooled_is_judged_by_nobody_but_the_fleet() -> None:
+    result, now = watched(counts(BAD, BAD, GOOD), pooled=True)
+    assert (result.verdict, now) == ("inconclusive", 3)
+    assert result.reason == "4 of 300 answers were errors, for the fleet to judge"
+    assert (result.requests, result.errors) == (300, 4)
+    assert watched([None, None], pooled=True)[0].verdict == "blind"
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_limit_that_nobody_can_look_at_is_blind_and_no_pass(pooled: bool) -> None:
+    untold: list[Look] = [Count(0, 0, None), Count(500, 0, None), Count(900, 0, None)]
+    result, _now = watched(untold, pooled=pooled)
+    assert (result.verdict, result.latency_ms) == ("blind", None)
+    assert result.reason == "the load balancer does not tell how long answers take, and max_latency_ms is set"
+    assert watched(untold, Limits(1, None, 10))[0].verdict == "pass"
+    assert watched([Count(0, 0, None), Count(500, 50, None)], Limits(1, 9, 10))[0].verdict == "fail"

@@ -11,11 +11,7 @@ import typing as t
 import pytest
 
 from plugins.module_utils._health import tcp
-from plugins.module_utils._health.probe import Answer, Target, parse_target
-
-
-def target(port: int, host: str = "127.0.0.1") -> Target:
-    return parse_target(f"tcp://{host}:{port}", 1)
+from plugins.module_utils._health.probe import Answer
 
 
 @pytest.fixture
@@ -35,15 +31,15 @@ def deaf_port() -> t.Iterator[int]:
 
 def test_a_port_that_takes_a_connection_is_good(serve):
     server = serve(lambda talk: talk.stopped.wait())
-    assert tcp.probe(target(server.port), 2) == Answer()
+    assert tcp.probe("127.0.0.1", server.port, 2) == Answer()
 
 
 def test_a_closed_port_says_so(closed_port):
-    assert tcp.probe(target(closed_port), 2) == Answer(problem="connection refused")
+    assert tcp.probe("127.0.0.1", closed_port, 2) == Answer(problem="connection refused")
 
 
 def test_a_port_that_does_not_answer_is_late(deaf_port):
-    answer = tcp.probe(target(deaf_port), 0.2)
+    answer = tcp.probe("127.0.0.1", deaf_port, 0.2)
     assert answer == Answer(problem="no connection within 0.2 s", late=True)
 
 
@@ -51,12 +47,12 @@ def test_every_address_of_a_name_gets_its_share_of_the_time(monkeypatch, serve, 
     server = serve(lambda talk: talk.stopped.wait())
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (deaf_port, server.port)]
     monkeypatch.setattr(tcp, "_resolve", lambda *_args: found)
-    assert tcp.probe(target(server.port, "two.invalid"), 1) == Answer()
+    assert tcp.probe("two.invalid", server.port, 1) == Answer()
 
 
 def test_a_name_is_looked_up(serve):
     server = serve(lambda talk: talk.stopped.wait())
-    assert tcp.probe(target(server.port, "localhost"), 5) == Answer()
+    assert tcp.probe("localhost", server.port, 5) == Answer()
 
 
 def test_a_slow_name_look_up_is_left_behind(monkeypatch):
@@ -67,7 +63,7 @@ def test_a_slow_name_look_up_is_left_behind(monkeypatch):
         found.put(socket.gaierror("not known"))
 
     monkeypatch.setattr(tcp, "_look_up", slow)
-    answer = tcp.probe(target(80, "slow.invalid"), 0.1)
+    answer = tcp.probe("slow.invalid", 80, 0.1)
     over.set()
     assert answer.late
 
@@ -77,11 +73,11 @@ def test_an_unknown_name_says_so(monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "not known")
 
     monkeypatch.setattr(tcp.socket, "getaddrinfo", unknown)
-    assert tcp.probe(target(80, "nowhere.invalid"), 2).problem == "the host's name is not known"
+    assert tcp.probe("nowhere.invalid", 80, 2).problem == "the host's name is not known"
 
 
 def test_no_time_left_is_late():
-    assert tcp.probe(target(80), 0).late
+    assert tcp.probe("127.0.0.1", 80, 0).late
 
 
 @pytest.mark.parametrize(

@@ -306,3 +306,14 @@ def test_an_answer_of_others_links_nowhere_and_calls_nobody(answer):
     assert_well_formed(text)
     shown = html.unescape(re.sub(r"\\([\[|`_*~$])", r"\1", escape(answer)))
     assert shown.replace("\u200b", "") == answer
+
+
+def test_what_was_not_seen_has_a_mark_of_its_own():
+    few = "12 requests in 30 s, and fewer than 50 prove nothing"
+    unseen = {**check(None, "switch", "10 % on green", {"summary": few}), "verdict": "inconclusive"}
+    blind = {**check(None, "switch", "50 % on green"), "verdict": "blind"}
+    text = page({"lb1": {"checklist": [unseen, blind, check()]}}, to_colour="green")
+    assert text.startswith("# shop: released, green is live; not proven: 10 % on green; 50 % on green\n")
+    assert f"| ? **inconclusive** | 10 % on green | {few} |" in text
+    assert "| ? **blind** | 50 % on green |  |" in text
+    assert "| Checks | 1 passed, 1 inconclusive, 1 blind |" in text

@@ -68,7 +68,7 @@ def document(given):
         (check(passed=1), "passed is 1; expected true, false"),
         (
             check(proof="x"),
-            "lb1: checklist entry 1 has 'proof'; expected only stage, check, passed, evidence",
+            "lb1: checklist entry 1 has 'proof'; expected only stage, check, passed, verdict, evidence",
         ),
         (event(at=1), "lb1: timeline entry 1: at is 1; expected an ISO 8601 time"),
         (event(event=""), "lb1: timeline entry 1: event is ''; expected a text"),
@@ -122,6 +122,7 @@ def test_the_document_holds_all_of_it():
         "app": "shop",
         "version": "2.4.0",
         "outcome": "released",
+        "unproven": [],
         "reason": None,
         "from_colour": "blue",
         "to_colour": "green",
@@ -131,8 +132,20 @@ def test_the_document_holds_all_of_it():
         "load_balancers": {
             "lb2": {
                 "checklist": [
-                    {"stage": "pre_deploy", "check": "Healthy", "passed": True, "evidence": {"b": [1, 0.5]}},
-                    {"stage": "post_deploy", "check": "Blue is kept", "passed": None, "evidence": None},
+                    {
+                        "stage": "pre_deploy",
+                        "check": "Healthy",
+                        "passed": True,
+                        "verdict": "pass",
+                        "evidence": {"b": [1, 0.5]},
+                    },
+                    {
+                        "stage": "post_deploy",
+                        "check": "Blue is kept",
+                        "passed": None,
+                        "verdict": "not_run",
+                        "evidence": None,
+                    },
                 ],
                 "timeline": [
                     {"at": "2026-03-01T11:00:01+01:00", "event": "Found", "split": None, "took_ms": 1.5},
@@ -148,6 +161,41 @@ def test_the_document_holds_all_of_it():
             "lb10": {"checklist": [], "timeline": [], "figures": {}},
         },
     }
+
+
+@pytest.mark.parametrize("verdict", ["inconclusive", "blind"])
+def test_what_was_not_seen_is_no_pass(verdict):
+    given = [check(passed=None, verdict=verdict), check(passed=True, verdict="pass"), check(passed=None, verdict="")]
+    found = document(
+        options(
+            {
+                name: {"checklist": [one_["load_balancers"]["lb1"]["checklist"][0] for one_ in given]}
+                for name in ("lb1", "lb2")
+            }
+        )
+    )
+    checks = found["load_balancers"]["lb2"]["checklist"]
+    assert [(one_["passed"], one_["verdict"]) for one_ in checks] == [
+        (None, verdict),
+        (True, "pass"),
+        (None, "not_run"),
+    ]
+    assert found["unproven"] == ["Verified"]
+
+
+@pytest.mark.parametrize(
+    ("passed", "verdict", "message"),
+    [
+        (True, "inconclusive", "passed is True and verdict is 'inconclusive'; expected the same of both"),
+        (False, "pass", "passed is False and verdict is 'pass'; expected the same of both"),
+        (None, "pass", "passed is null and verdict is 'pass'; expected the same of both"),
+        (None, "maybe", "verdict is 'maybe'; expected pass, fail, inconclusive or blind"),
+    ],
+)
+def test_a_mark_and_a_verdict_that_contradict_each_other_are_refused(passed, verdict, message):
+    with pytest.raises(InvalidError) as refusal:
+        parse_report(check(passed=passed, verdict=verdict))
+    assert message in refusal.value.message
 
 
 def test_load_balancers_stand_in_the_order_of_their_numbers():
