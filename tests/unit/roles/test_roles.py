@@ -59,6 +59,17 @@ def test_playbooks_can_be_called_by_name():
     assert all(re.fullmatch(r"[a-z_]+\.yml", path.name) for path in (ROOT / "playbooks").iterdir())
 
 
+PLAYBOOKS = [path for path in sorted(ROOT.glob("playbooks/*.yml")) if path.name != "inventory.yml"]
+FLEET = "{{ groups | bluegreen.deploy.fleet(hostvars | default(none), bluegreen_load_balancers | default('')) }}"
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+def test_every_playbook_runs_on_the_load_balancers_wherever_they_are_named(path):
+    first, *plays = load(path)
+    assert first["ansible.builtin.import_playbook"] == "inventory.yml"
+    assert {play["hosts"] for play in plays} == {FLEET}
+
+
 def _flat(tasks):
     for task in tasks:
         yield task

@@ -34,7 +34,7 @@ echo logout
 
 
 def play(home: Path, task: dict[str, Any], *arguments: str) -> dict[str, Any]:
-    """Run the task on the hosts ``ahead``, ``behind``, ``plain``, ``broken``, ``right``, ``noisy`` and ``away``; its results."""
+    """Run the task on all hosts, those of DATES, ``right``, ``noisy`` and ``away``; its results."""
     for name, script in DATES.items():
         (home / name).mkdir()
         (home / name / "date").write_text(f"#!/bin/sh\n{script}\n")
