@@ -52,6 +52,7 @@ def test_a_killed_release_is_resumed_at_the_step_that_had_not_finished(clean: Bo
 
     clean.kill_at(there, "release", hang=True, **release)
     assert clean.green() == GREEN
+    assert clean.report()["outcome"] == "open", "a cancelled job leaves a report too"
 
     refused = clean.rig.play("release", bluegreen_version="1.2", **hooks)
     assert refused.returncode == 2, refused.stdout

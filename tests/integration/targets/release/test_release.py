@@ -200,6 +200,7 @@ def test_check_mode_changes_nothing_and_says_what_would_be(stage: Any) -> None:
     assert '"green": 100' in done.stdout
     assert stage.map_entry() == "shop blue:green:0"
     assert not (stage.rig.directory / "reports").exists()
+    assert "Check mode writes no report" in done.stdout
 
 
 def test_each_stage_is_a_job_of_its_own(stage: Any) -> None:
