@@ -1,7 +1,7 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a playbook finds its load balancers. That all playbooks have the same hosts line is in the tests of the roles."""
+"""Where a playbook finds its load balancers; that all of them have one hosts line is in the tests of the roles."""
 
 from __future__ import annotations
 

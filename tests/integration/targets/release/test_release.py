@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from demo.rig import TEST_TOKEN, wait_until
 from plugins.module_utils._haproxy.pool import Pool
@@ -132,24 +129,6 @@ def test_a_fleet_switches_as_one_and_goes_back_as_one(fleet: Any) -> None:
     back = fleet.rig.play("rollback", bluegreen_rollback_fails=False)
     assert back.returncode == 0, back.stdout
     assert {fleet.map_entry(name) for name in fleet.rig.names} == {"shop blue:green:0"}
-
-
-def test_an_inventory_that_lacks_load_balancers_is_refused_unless_they_are_called_gone(
-    fleet: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = fleet.rig.play("release", bluegreen_version="1.0", bluegreen_to="green", bluegreen_health_timeout=1)
-    assert first.returncode == 0, first.stdout
-    whole = json.loads(fleet.rig.inventory.read_text())
-    del whole["all"]["children"]["load_balancers"]["hosts"]["lb2"]
-    monkeypatch.setattr(fleet.rig, "inventory", fleet.rig.directory / "a_part.json")
-    fleet.rig.inventory.write_text(json.dumps(whole))
-    for playbook in ("release", "rollback", "recover", "status"):
-        done = fleet.rig.play(playbook, bluegreen_version="1.1")
-        assert done.returncode == 2, (playbook, done.stdout)
-        assert "lb2" in done.stdout, playbook
-        assert ("bluegreen_gone=lb2" if playbook != "status" else "not in the inventory") in done.stdout, playbook
-    assert {fleet.map_entry(name) for name in fleet.rig.names} == {"shop green:blue:0"}
-    assert fleet.rig.play("status", bluegreen_gone="lb2").returncode == 0
 
 
 def test_a_part_of_the_load_balancers_is_refused(fleet: Any) -> None:
