@@ -24,9 +24,13 @@ from ..module_utils._errors import BlueGreenError, InvalidError, UnsupportedErro
 ARGUMENT_SPEC: dict[str, t.Any] = {"samples": {"type": "int", "default": 5}}
 MOST_SAMPLES = 50
 
-DATE = "date +%s%N"
-PYTHON = "{python} -c 'import time; print(time.time_ns())'"
-NANOSECONDS = re.compile("[0-9]{19}")
+DATE = "date '+bluegreen[%s%N]'"
+PYTHON = """{python} -c 'import time; print("bluegreen[%d]" % time.time_ns())'"""
+ANSWER = re.compile(r"bluegreen\[([0-9]{19})\]", re.ASCII)
+"""The answer stands between marks: sudo, a login banner or a shell's profile may say more before it and after it."""
+
+NOT_FOUND = (126, 127)
+"""Statuses of a shell that cannot run the command."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +102,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _ask(self, command: str, environment: str) -> int:
         answer = self._low_level_execute_command(f"{environment} {command}".strip())
-        told = answer["stdout"].strip()
-        if not NANOSECONDS.fullmatch(told):
-            said = (told or answer["stderr"].strip() or f"nothing, with status {answer['rc']}")[:80]
-            raise UnsupportedError(
-                f"the host answers {said!r} to {command!r}",
-                "the nanoseconds since 1970, 19 digits",
-                "Give the host GNU date, or set ansible_python_interpreter to its Python 3.7 or newer",
-            )
-        return int(told)
+        told = ANSWER.search(answer["stdout"])
+        if told is None:
+            raise _no_time(command, answer)
+        return int(told[1])
 
     def _interpreter(self, task_vars: dict[str, t.Any]) -> str:
         """The Python that modules would run with, as far as it is known without looking for it."""
@@ -116,6 +115,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if python and not python.startswith("auto"):
             return str(python)
         return str(known.get("ansible_facts", {}).get("discovered_interpreter_python") or "python3")
+
+
+def _no_time(command: str, answer: t.Mapping[str, t.Any]) -> UnsupportedError:
+    told = answer["stdout"].strip()
+    status = answer["rc"]
+    said = (told or answer["stderr"].strip() or f"nothing, with status {status}")[:80]
+    todo = (
+        "Give the host GNU date, or set ansible_python_interpreter to its Python 3.7 or newer"
+        if status in NOT_FOUND
+        else "Run the command on the host as the user of the task, with its become, and see what comes instead"
+    )
+    return UnsupportedError(
+        f"the host answers {said!r} to {command!r}", "the nanoseconds since 1970, 19 digits between the brackets", todo
+    )
 
 
 def _ms(nanoseconds: float) -> float:

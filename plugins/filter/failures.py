@@ -97,12 +97,12 @@ def failures(hosts: t.Any, hostvars: t.Any, name: str) -> list[dict[str, t.Any]]
 
 
 def registered(hostvars: t.Any, host: str, name: str) -> t.Mapping[str, t.Any] | None:
-    """The result that the host registered under the name. None: there is none."""
+    """The result that the host registered under the name. None: there is none, or it is an earlier playbook's."""
     if not isinstance(hostvars, Mapping):
         raise AnsibleFilterError("hostvars is no dictionary; expected hostvars itself")
     variables = hostvars.get(host)
     result = variables.get(name) if isinstance(variables, Mapping) else None
-    return result if isinstance(result, Mapping) else None
+    return result if isinstance(result, Mapping) and result else None
 
 
 def names_of(given: t.Any, what: str) -> list[str]:

@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Says in a line each which colour is live, the shares on each load balancer, the release that is open or was the
     last, its lock and its age, the confirmation period, a freeze, and the watchdogs that are armed.
+  - A load balancer of the last release that the inventory does not have is named.
   - A version is the last one that the record has for the colour.
 author:
   - bluegreen.deploy contributors (@bluegreen-deploy)
@@ -72,6 +73,7 @@ def status(record: Json, app: str, seen: t.Mapping[str, Json], unseen: t.Sequenc
         _live(record, app, seen),
         *_shares(seen),
         *(f"{one['host']}: in doubt, {one['msg']}" for one in unseen),
+        *(f"{host}: not in the inventory, though the last release ran on it" for host in record.get("missing") or ()),
         *_release(record),
         *_freeze(record),
         *_watchdogs(seen),

@@ -134,6 +134,12 @@ class FrozenError(BlueGreenError):
     code = "frozen"
 
 
+class IncompleteError(BlueGreenError):
+    """The inventory holds fewer load balancers than there are."""
+
+    code = "incomplete"
+
+
 class BrokenRecordError(BlueGreenError):
     """What is stored is no record of ours: truncated, of something else, or mended badly by hand."""
 

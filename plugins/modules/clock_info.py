@@ -17,6 +17,7 @@ description:
 notes:
   - It runs C(date) and, where that tells no nanoseconds, the host's Python, which takes longer and so leaves
     more uncertainty.
+  - The answer stands between marks. What a sudo, a banner or a shell's profile says before it or after it does no harm.
   - Nobody needs privileges to read the clock. With C(become) the round trip is longer.
   - A connection that stays open, such as C(ssh) with C(ControlPersist), has the shortest round trip.
 extends_documentation_fragment:

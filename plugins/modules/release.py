@@ -167,6 +167,17 @@ options:
       - The routes as they were read, at the beginning or, with O(action=finish), at the end.
       - By load balancer, a list of dictionaries with C(name), C(split) and C(live).
     type: dict
+  load_balancers:
+    description:
+      - The load balancers of the inventory, all of them. With O(action=begin) they are kept, and fewer than the last
+        release had are refused with the code V(incomplete); with O(action=read), RV(missing) names those.
+    type: list
+    elements: str
+  gone:
+    description: Load balancers of earlier releases that there are no more, and that nobody shall miss.
+    type: list
+    elements: str
+    default: []
   join:
     description: With O(action=begin), go on with the open release if its lock is parked and it is of this O(version).
     type: bool
@@ -350,6 +361,18 @@ lock_left:
   returned: success, with O(store)
   type: float
   sample: 887.5
+fleet:
+  description: The load balancers that the last release ran with.
+  returned: success, with O(store)
+  type: list
+  elements: str
+  sample: [lb1, lb2]
+missing:
+  description: Those of them that are neither in O(load_balancers) nor in O(gone). Empty without O(load_balancers).
+  returned: success, with O(store)
+  type: list
+  elements: str
+  sample: []
 confirmation_left:
   description: Seconds left of the confirmation period since the traffic was last moved; 0 if over, null if none runs.
   returned: success, with O(store)
@@ -367,8 +390,8 @@ failure:
   contains:
     code:
       description: >-
-        One of V(invalid), V(locked), V(frozen), V(conflict), V(broken), V(missing), V(unsupported), V(denied),
-        V(timeout), V(unreachable), V(not_verified), V(drift), V(failed).
+        One of V(invalid), V(locked), V(frozen), V(incomplete), V(conflict), V(broken), V(missing), V(unsupported),
+        V(denied), V(timeout), V(unreachable), V(not_verified), V(drift), V(failed).
       type: str
   sample:
     code: locked
@@ -384,6 +407,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import BlueGreenError, InvalidError
 from ..module_utils._module import run_module
 from ..module_utils._release import ledger
+from ..module_utils._release.fleet import missing, remembered
 from ..module_utils._release.record import Record, checked_app
 from ..module_utils._release.registry import STORE_SPEC, build_store
 from ..module_utils._release.store import Store, load, update
@@ -405,6 +429,8 @@ ARGUMENT_SPEC = {
     "from": {"type": "dict"},
     "to": {"type": "dict"},
     "routes": {"type": "dict"},
+    "load_balancers": {"type": "list", "elements": "str"},
+    "gone": {"type": "list", "elements": "str", "default": []},
     "join": {"type": "bool", "default": False},
     "take_over": {"type": "str"},
     "token": {"type": "int", "no_log": False},
@@ -433,6 +459,8 @@ REQUIRED = {
 }
 REQUIRED_BY = {"passed": ("step",), "result": ("step",), "evidence": ("step",), "intended": ("next",)}
 
+REQUEST = ("owner", "reason", "ttl", "version", "stage", "join", "take_over", "load_balancers", "gone")
+
 Given = dict[str, t.Any]
 
 
@@ -448,7 +476,7 @@ def request(given: Given) -> ledger.Request:
         from_=given["from"] or {},
         to_=given["to"] or {},
         routes=given["routes"] or {},
-        **{name: given[name] for name in ("owner", "reason", "ttl", "version", "stage", "join", "take_over")},
+        **{name: given[name] for name in REQUEST},
     )
 
 
@@ -504,6 +532,8 @@ def written(store: Store, given: Given, dry_run: bool) -> dict[str, t.Any]:
     return {
         "changed": blind or after != before,
         **ledger.standing(after, time.time()),
+        "fleet": remembered(after),
+        "missing": missing(after, given["load_balancers"], given["gone"]),
         "token": after.lock.token if after.lock and not (begins and dry_run) else None,
         "resumed": begins and len(after.release.sessions) > 1,
         "diff": {"before": ledger.outline(before), "after": ledger.outline(after)},

@@ -67,6 +67,9 @@ options:
     description: The directory for the two files. It is made, with mode 0755, if it is missing.
     type: path
     required: true
+  fallback:
+    description: The directory to take instead if nothing can be written to O(dest).
+    type: path
   name:
     description:
       - The name of the two files without C(.json) and C(.md), at most 200 bytes long, with no path separator
@@ -178,6 +181,7 @@ def main() -> None:
             "started_at": {"type": "str"},
             "finished_at": {"type": "str"},
             "dest": {"type": "path", "required": True},
+            "fallback": {"type": "path"},
             "name": {"type": "str"},
             "load_balancers": {"type": "dict", "required": True},
         },

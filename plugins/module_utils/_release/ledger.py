@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from .._errors import BrokenRecordError, ConflictError, FrozenError, InvalidError, LockedError
 from .._json import TOO_HIGH, is_deeper
+from .fleet import with_fleet
 from .record import OPEN, Freeze, Json, Lock, Record, Release, Step, document, epoch, moment
 
 ENDINGS = ("released", "rolled_back", "refused", "unchanged", "failed", "retired")
@@ -51,6 +52,9 @@ class Request:
     join: bool = False
     take_over: str | None = None
     """Why the open release is taken from whoever has it."""
+    load_balancers: list[str] | None = None
+    gone: list[str] = field(default_factory=list)
+    """Load balancers of earlier releases that there are no more."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,12 @@ class Ending:
 def begin(record: Record, request: Request, now: float) -> Record:
     """A new release, or the open one taken up by a new session; either way with a new token.
 
-    Raises ``locked`` if another one is open, ``frozen`` if no new one may begin, and ``conflict`` if the one
-    that was asked for by its id is closed.
+    Raises ``locked`` if another one is open, ``frozen`` if no new one may begin, ``conflict`` if the one
+    that was asked for by its id is closed, and ``incomplete`` if load balancers of earlier ones are missing.
     """
     if not 0 < request.ttl < float("inf"):
         raise InvalidError(f"ttl is {request.ttl:g}", "seconds above 0")
+    record = with_fleet(record, request.load_balancers, request.gone)
     return _taken_up(record, request, now) if record.open else _begun(record, request, now)
 
 

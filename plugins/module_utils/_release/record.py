@@ -133,6 +133,8 @@ class Record:
     """The open one, or else the last."""
     history: list[Past] = field(default_factory=list)
     """The ones before it without their steps, the oldest first."""
+    fleet: list[str] = field(default_factory=list)
+    """The load balancers that the last release ran with."""
     takeovers: list[Takeover] = field(default_factory=list)
     """{release, owner, from, reason, token, at}, the oldest first."""
     writes: list[str] = field(default_factory=list)

@@ -27,8 +27,17 @@ _LONGEST = 200
 def write_report(options: t.Mapping[str, t.Any], *, dry_run: bool, diff: bool) -> dict[str, t.Any]:
     """Write what differs from what is there; the result of the module."""
     report = parse_report(options)
-    folder = _folder(options["dest"])
     name = _name(options.get("name")) or report.default_name
+    folder, fallback = _folder(options["dest"]), options.get("fallback")
+    try:
+        return _written(report, folder, name, dry_run, diff)
+    except DeniedError:
+        if not fallback:
+            raise
+        return _written(report, _folder(fallback), name, dry_run, diff)
+
+
+def _written(report: Report, folder: Path, name: str, dry_run: bool, diff: bool) -> dict[str, t.Any]:
     paths = {form: folder / f"{name}{suffix}" for form, (suffix, _render) in RENDERERS.items()}
     before = {form: _read(path) for form, path in paths.items()}
     after = {form: render(report) for form, (_suffix, render) in RENDERERS.items()}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import re
+import tempfile
 import time
 import typing as t
 from pathlib import Path
@@ -47,8 +48,9 @@ class Fence:
         self.token = token
 
     def check(self) -> None:
-        """Refuse a token that is stale already; writes nothing."""
+        """Refuse a token that is stale already, and a directory that cannot be written; leaves nothing behind."""
         self._refuse_stale(self._seen())
+        try_out(Path(self._path).parent)
 
     def raise_up(self) -> None:
         """From here on no older token can begin a change on this host; waits for one that is being made."""
@@ -97,6 +99,13 @@ class Fence:
                 f"Write the last token of {self._app}'s record there: see the playbook bluegreen.deploy.status",
             )
         return int(text)
+
+
+def try_out(directory: Path) -> None:
+    """Make a file in the directory, or in what there is of it, that is gone at once."""
+    there = next(each for each in (directory, *directory.parents) if each.exists())
+    with using(str(directory)), tempfile.TemporaryFile(dir=there):
+        pass
 
 
 def held(fence: Fence | None) -> contextlib.AbstractContextManager[None]:

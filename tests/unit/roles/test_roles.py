@@ -59,6 +59,38 @@ def test_playbooks_can_be_called_by_name():
     assert all(re.fullmatch(r"[a-z_]+\.yml", path.name) for path in (ROOT / "playbooks").iterdir())
 
 
+PLAYBOOKS = [path for path in sorted(ROOT.glob("playbooks/*.yml")) if path.name != "inventory.yml"]
+FLEET = "{{ groups | bluegreen.deploy.fleet(hostvars | default(none), bluegreen_load_balancers | default('')) }}"
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+def test_every_playbook_runs_on_the_load_balancers_wherever_they_are_named(path):
+    first, *plays = load(path)
+    assert first["ansible.builtin.import_playbook"] == "inventory.yml"
+    assert {play["hosts"] for play in plays} == {FLEET}
+
+
+OWN = {"__pre_deploy_headers", "__record_frozen", "__record_seen", "__switch_asked_at", "__switch_instant"}
+"""Facts that are always made anew before they are read."""
+
+
+def test_a_playbook_begins_with_nothing_that_an_earlier_one_of_the_run_has_left():
+    start = load(ROOT / "roles" / "record" / "tasks" / "start.yml")[0]["ansible.builtin.set_fact"]
+    left = set()
+    for path in ROOT.glob("roles/*/tasks/*.yml"):
+        for task in _flat(load(path) or [] if path.parts[-3] != "haproxy" else []):
+            left |= {task["register"]} if "register" in task else set()
+            left |= set(task.get("ansible.builtin.set_fact", ()))
+    assert left - OWN - set(start) == set()
+
+
+def test_no_stage_asks_whether_a_fact_of_the_run_is_there():
+    """It is, since an earlier playbook of the run; what it holds tells."""
+    start = load(ROOT / "roles" / "record" / "tasks" / "start.yml")[0]["ansible.builtin.set_fact"]
+    asked = re.compile(rf"\b({'|'.join(start)}) is (not )?defined")
+    assert not [str(path) for path in ROOT.glob("roles/*/*/*.yml") if asked.search(path.read_text())]
+
+
 def _flat(tasks):
     for task in tasks:
         yield task

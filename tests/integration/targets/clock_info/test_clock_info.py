@@ -18,15 +18,23 @@ NOISE_MS = 5
 """The controller's own clock may be slewed while it looks."""
 
 DATES = {
-    "ahead": "t=$(/bin/date +%s%N); echo $((t + 250000000))",
-    "behind": "t=$(/bin/date +%s%N); echo $((t - 250000000))",
-    "plain": "/bin/date +%sN",
+    "ahead": 't=$(/bin/date +%s%N); echo "bluegreen[$((t + 250000000))]"',
+    "behind": 't=$(/bin/date +%s%N); echo "bluegreen[$((t - 250000000))]"',
+    "plain": "/bin/date '+bluegreen[%sN]'",
     "broken": "exit 1",
 }
 
+NOISY_SUDO = """#!/bin/sh
+# As sudo on a host whose name does not resolve, with a terminal, which has one stream for both.
+echo "sudo: unable to resolve host lb1: Name or service not known"
+while [ "$1" != /bin/sh ]; do shift; done
+"$@"
+echo logout
+"""
+
 
 def play(home: Path, task: dict[str, Any], *arguments: str) -> dict[str, Any]:
-    """Run the task on the hosts ``ahead``, ``behind``, ``plain``, ``broken``, ``right`` and ``away``; its results."""
+    """Run the task on all hosts, those of DATES, ``right``, ``noisy`` and ``away``; its results."""
     for name, script in DATES.items():
         (home / name).mkdir()
         (home / name / "date").write_text(f"#!/bin/sh\n{script}\n")
@@ -34,6 +42,14 @@ def play(home: Path, task: dict[str, Any], *arguments: str) -> dict[str, Any]:
     hosts: dict[str, dict[str, Any]] = {name: {} for name in (*DATES, "right")}
     hosts["broken"]["ansible_python_interpreter"] = str(home / "broken" / "date")
     hosts["away"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    (home / "sudo").write_text(NOISY_SUDO)
+    (home / "sudo").chmod(0o755)
+    # another user than ours, or no become is made
+    hosts["noisy"] = {
+        "ansible_become": True,
+        "ansible_become_user": "nobody",
+        "ansible_become_exe": str(home / "sudo"),
+    }
     (home / "inventory.json").write_text(
         json.dumps(
             {
@@ -84,7 +100,7 @@ def play(home: Path, task: dict[str, Any], *arguments: str) -> dict[str, Any]:
 @pytest.mark.parametrize("arguments", [(), ("--check",)])
 def test_each_host_has_the_offset_of_its_clock(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     told = play(tmp_path, {"bluegreen.deploy.clock_info": {"samples": 7}}, *arguments)
-    for host, offset in {"right": 0, "ahead": 250, "behind": -250, "plain": 0}.items():
+    for host, offset in {"right": 0, "ahead": 250, "behind": -250, "plain": 0, "noisy": 0}.items():
         clock = told[host]
         assert (clock["changed"], len(clock["samples"])) == (False, 7)
         assert abs(clock["offset_ms"] - offset) <= clock["uncertainty_ms"] + NOISE_MS, (host, clock)

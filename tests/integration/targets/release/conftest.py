@@ -144,7 +144,7 @@ class Books(Stage):
                 start_new_session=True,
             )
             try:
-                wait_until(lambda: seen.exists() or job.poll() is not None, 120, "the job gets there")
+                wait_until(lambda: seen.exists() or job.poll() is not None, 400, "the job gets there")
                 assert job.poll() is None, Path(log.name).read_text()
             finally:
                 with contextlib.suppress(ProcessLookupError):

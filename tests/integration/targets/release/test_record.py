@@ -53,6 +53,7 @@ def test_a_killed_release_is_resumed_at_the_step_that_had_not_finished(clean: Bo
 
     clean.kill_at(there, "release", hang=True, **release)
     assert clean.green() == GREEN
+    assert clean.report()["outcome"] == "open", "a cancelled job leaves a report too"
 
     refused = clean.rig.play("release", bluegreen_version="1.2", **hooks)
     assert refused.returncode == 2, refused.stdout
@@ -137,6 +138,25 @@ def test_recover_ends_with_every_route_on_one_colour(clean: Books, case: Case) -
     assert record["release"]["steps"][-1]["step"] == "recover"
     taken = [takeover["reason"] for takeover in record["takeovers"]]
     assert taken == [] if case.parked else len(taken) == 1
+
+
+def test_an_inventory_that_lacks_load_balancers_is_refused_unless_they_are_called_gone(
+    clean: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean.finish(clean.begin(load_balancers=["lb1", "lb2"]), "released")
+    part = json.loads(clean.rig.inventory.read_text())
+    del part["all"]["children"]["load_balancers"]["hosts"]["lb2"]
+    monkeypatch.setattr(clean.rig, "inventory", clean.rig.directory / "a_part.json")
+    clean.rig.inventory.write_text(json.dumps(part))
+    for playbook in ("release", "rollback", "recover"):
+        done = clean.rig.play(playbook, bluegreen_version="1.1", bluegreen_recover_to="green")
+        assert (done.returncode, clean.green()) == (2, BLUE), (playbook, done.stdout)
+        assert "The inventory lacks lb2" in done.stdout, playbook
+        assert "bluegreen_gone=lb2" in done.stdout, playbook
+    status = clean.rig.play("status")
+    assert status.returncode == 2, status.stdout
+    assert "lb2: not in the inventory" in status.stdout
+    assert clean.rig.play("status", bluegreen_gone="lb2").returncode == 0
 
 
 def test_a_plan_changes_nothing(clean: Books) -> None:

@@ -26,7 +26,10 @@ def write(path: Path, text: str) -> str:
 
 def test_a_good_release_moves_all_traffic_and_fails_no_request(stage: Any) -> None:
     with stage.load() as seen:
-        done = stage.rig.play("release", bluegreen_version="1.1", bluegreen_canary_steps=[10, 50])
+        # as a survey gives them: text, and fields that were left empty
+        asked = {"canary_steps": "[10, 50]", "revert_after": "", "together": "false", "watch": "1"}
+        survey = {f"bluegreen_{name}": text for name, text in asked.items()}
+        done = stage.rig.play("release", bluegreen_version="1.1", **survey)
     assert done.returncode == 0, done.stdout
     assert stage.map_entry() == "shop green:blue:0"
     assert stage.report()["outcome"] == "released"
@@ -200,6 +203,7 @@ def test_check_mode_changes_nothing_and_says_what_would_be(stage: Any) -> None:
     assert '"green": 100' in done.stdout
     assert stage.map_entry() == "shop blue:green:0"
     assert not (stage.rig.directory / "reports").exists()
+    assert "Check mode writes no report" in done.stdout
 
 
 def test_each_stage_is_a_job_of_its_own(stage: Any) -> None:

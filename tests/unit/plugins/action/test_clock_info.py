@@ -22,6 +22,8 @@ from tests.unit.plugins.modules.process import as_spec, bare, documented_options
 
 START = 1_800_000_000_000_000_000
 MS = 1_000_000
+DATE = "date '+bluegreen[%s%N]'"
+PYTHON = """-c 'import time; print("bluegreen[%d]" % time.time_ns())'"""
 GARBAGE = b"Mon Nov 23 05:00:00 UTC 2026"
 
 
@@ -45,7 +47,7 @@ class Host:
         there, back = self.ways[min(len(self.commands), len(self.ways) - 1)]
         self.commands.append(command)
         self.now += int(there * MS)
-        told = b"%d\n" % (START + self.now + int(self.offset * MS))
+        told = b"bluegreen[%d]\n" % (START + self.now + int(self.offset * MS))
         self.now += int(back * MS)
         able = self.can["python" if "import time" in command else "date"]
         return (0, told, b"") if able else (0, GARBAGE, b"")
@@ -125,7 +127,7 @@ def test_it_takes_as_many_samples_as_asked_for(
     host = Host(0, (1, 1))
     result = measure(host, samples=many, check_mode=check_mode)
     assert result["samples"] == [{"offset_ms": 0, "round_trip_ms": 2}] * int(many)
-    assert host.commands == ["date +%s%N"] * (int(many) + 1)
+    assert host.commands == [DATE] * (int(many) + 1)
 
 
 @pytest.mark.parametrize(
@@ -153,13 +155,13 @@ def test_where_date_tells_no_nanoseconds_the_hosts_python_does(
     host = Host(7, (5, 5), date=False)
     result = measure(host, task_vars, delegate_to=delegate_to, samples=2)
     assert (result["offset_ms"], result["uncertainty_ms"]) == (7, 5)
-    assert host.commands == ["date +%s%N", *[f"{python} -c 'import time; print(time.time_ns())'"] * 3]
+    assert host.commands == [DATE, *[f"{python} {PYTHON}"] * 3]
 
 
 def test_the_environment_of_the_task_counts(measure: t.Callable[..., dict[str, t.Any]]) -> None:
     host = Host(0, (1, 1))
     measure(host, environment={"PATH": "/my/bin", "TOKEN": "s3cret"})
-    assert set(host.commands) == {"PATH=/my/bin TOKEN=s3cret date +%s%N"}
+    assert set(host.commands) == {f"PATH=/my/bin TOKEN=s3cret {DATE}"}
 
 
 def test_garbage_is_unsupported_and_tells_no_secret(measure: t.Callable[..., dict[str, t.Any]]) -> None:
@@ -169,9 +171,9 @@ def test_garbage_is_unsupported_and_tells_no_secret(measure: t.Callable[..., dic
         "failed": True,
         "failure": {"code": "unsupported"},
         "msg": (
-            f"the host answers {GARBAGE.decode()!r} to \"python3 -c 'import time; print(time.time_ns())'\"; "
-            "expected the nanoseconds since 1970, 19 digits. Give the host GNU date, or set "
-            "ansible_python_interpreter to its Python 3.7 or newer"
+            f"the host answers {GARBAGE.decode()!r} to {f'python3 {PYTHON}'!r}; "
+            "expected the nanoseconds since 1970, 19 digits between the brackets. Run the command on the host as the "
+            "user of the task, with its become, and see what comes instead"
         ),
     }
 
@@ -190,15 +192,16 @@ class Told(Host):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((0, b"1800000000N\n", b""), "'1800000000N'"),
-        ((0, b"1800000000\n", b""), "'1800000000'"),
-        ((0, b"18000000000000000001\n", b""), "'18000000000000000001'"),
-        ((0, b"-180000000000000000\n", b""), "'-180000000000000000'"),
+        ((0, b"bluegreen[1800000000N]\n", b""), "'bluegreen[1800000000N]'"),
+        ((0, b"bluegreen[1800000000]\n", b""), "'bluegreen[1800000000]'"),
+        ((0, b"1800000000000000001\n", b""), "'1800000000000000001'"),
+        ((0, b"bluegreen[18000000000000000001]\n", b""), "'bluegreen[18000000000000000001]'"),
+        ((0, b"bluegreen[-180000000000000000]\n", b""), "'bluegreen[-180000000000000000]'"),
         ((127, b"", b"sh: date: not found\n"), "'sh: date: not found'"),
         ((1, b"", b""), "'nothing, with status 1'"),
         ((0, b"\xff", b""), repr("\udcff")),
         ((0, b"a" * 1000, b""), repr("a" * 80)),
-        ((0, "١٨٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠".encode(), b""), "'١٨٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠'"),
+        ((0, "bluegreen[١٨٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠]".encode(), b""), "'bluegreen[١٨٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠]'"),
     ],
 )
 def test_whatever_the_host_says_the_error_is_one_line(
@@ -210,8 +213,27 @@ def test_whatever_the_host_says_the_error_is_one_line(
     assert result["msg"].startswith(f"the host answers {said} to ")
 
 
-def test_line_ends_of_a_terminal_do_no_harm(measure: t.Callable[..., dict[str, t.Any]]) -> None:
-    assert measure(Told(0, b"%d\r\n" % START, b""))["offset_ms"] == 0
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"bluegreen[%d]\r\n",
+        b"sudo: unable to resolve host lb1: Name or service not known\r\nbluegreen[%d]\r\n",
+        b"Welcome, 18 users\nbluegreen[%d]\nlogout",
+    ],
+)
+def test_what_a_terminal_a_sudo_or_a_profile_says_as_well_does_no_harm(
+    measure: t.Callable[..., dict[str, t.Any]], answer: bytes
+) -> None:
+    assert measure(Told(0, answer % START, b""))["offset_ms"] == 0
+
+
+@pytest.mark.parametrize(("status", "advice"), [(127, "Give"), (126, "Give"), (0, "Run"), (1, "Run")])
+def test_python_is_advised_only_where_the_command_was_not_found(
+    measure: t.Callable[..., dict[str, t.Any]], status: int, advice: str
+) -> None:
+    told = measure(Told(status, b"", b"sudo: a password is required"))["msg"]
+    assert f". {advice} " in told
+    assert ("Python 3.7" in told) == (advice != "Run")
 
 
 def test_a_host_that_stops_to_tell_its_time_is_unsupported(measure: t.Callable[..., dict[str, t.Any]]) -> None:

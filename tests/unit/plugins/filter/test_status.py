@@ -152,6 +152,11 @@ def test_a_record_that_cannot_be_read_hides_nothing_else(record: dict[str, t.Any
     assert told == ["shop: blue is live, green is not", "lb1: blue 100 %, green 0 %", "lb2: in doubt, gone", expected]
 
 
+def test_a_load_balancer_that_the_inventory_has_lost_is_named() -> None:
+    told = status({**NOTHING, "missing": ["lb3"]}, "shop", {"lb1": seen()}, [])
+    assert "lb3: not in the inventory, though the last release ran on it" in told
+
+
 def test_a_version_is_the_last_that_the_record_has_for_the_colour() -> None:
     first = over("released")
     second = ledger.begin(

@@ -65,6 +65,14 @@ def test_a_check_writes_nothing(home: Path) -> None:
     assert not home.exists()
 
 
+@pytest.mark.parametrize("place", ["/proc/bluegreen", "/sys/bluegreen/state"])
+def test_a_check_finds_a_directory_in_which_no_file_can_be_made(place: str) -> None:
+    """Also where one may do everything: these file systems take none."""
+    denied = fails(DeniedError, Fence(place, "shop", 1).check)
+    assert denied.message.startswith(f"{place} cannot be used: ")
+    assert "another state_dir" in denied.message
+
+
 def test_nobody_else_may_read_what_is_kept(home: Path) -> None:
     fence(home).raise_up()
     assert home.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,45 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a release puts its report, and what becomes of one that has no place for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from demo.rig import ROOT
+
+
+def last_line(told: str) -> str:
+    """What the playbook says last, above Ansible's own counts."""
+    return [line for line in told.partition("PLAY RECAP")[0].splitlines() if '"msg": ' in line][-1]
+
+
+def test_a_report_that_cannot_be_written_stops_only_a_release_that_has_something_to_do(stage: Any) -> None:
+    (stage.rig.directory / "file").write_text("")
+    nowhere = str(stage.rig.directory / "file" / "reports")
+    nothing = stage.rig.play("release", bluegreen_version="1.0", bluegreen_report_dir=nowhere)
+    assert nothing.returncode == 0, nothing.stdout
+    assert "The report is nowhere" in last_line(nothing.stdout)
+
+    refused = stage.rig.play("release", bluegreen_version="1.1", bluegreen_report_dir=nowhere)
+    assert refused.returncode == 2, refused.stdout
+    assert "The report is nowhere" in refused.stdout
+    assert "Set bluegreen_report_dir" in refused.stdout
+    assert "Put the new version" not in refused.stdout, "before anything was changed"
+    assert not (stage.rig.directory / "record").exists()
+
+
+def test_the_report_is_the_users_and_the_last_line_says_where(stage: Any) -> None:
+    beside = stage.rig.directory / "reports" / "report.md"
+    done = stage.rig.play("release", bluegreen_version="1.0", bluegreen_report_dir="")
+    assert done.returncode == 0, done.stdout
+    assert f"The report: {beside}" in last_line(done.stdout)
+    assert beside.exists()
+
+    awx = stage.rig.play("release", bluegreen_version="1.0", bluegreen_report_dir="", awx_job_id=7)
+    kept = Path(stage.rig.directory, "record", "reports", "report.md")
+    assert f"The report: {kept} on lb1" in last_line(awx.stdout), awx.stdout
+    assert kept.exists()
+    assert not (ROOT / "playbooks" / "reports").exists()
