@@ -40,8 +40,8 @@ def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Calla
 def counts(routes: t.Sequence[Route], colour: str) -> Count:
     """The counts of one colour over all routes; latency is the mean over requests."""
     seen = of_all(lambda route: _counted(route, colour), routes)
-    requests = sum(one.requests for one in seen)
-    waited = sum(one.latency_ms * one.requests for one in seen)
+    requests = sum(one.answered for one in seen)
+    waited = sum((one.latency_ms or 0.0) * one.answered for one in seen)
     return Count(requests, sum(one.errors for one in seen), waited / max(1, requests))
 
 
