@@ -152,7 +152,9 @@ class Site:
 
     def reload(self) -> None:
         """A new worker, which knows nothing of what was set at run time."""
-        Master(self.master, 20.0).reload()
+        master = Master(self.master, 20.0)
+        wait_until(lambda: master.worker() is not None, 30, "the master answers")
+        master.reload()
         wait_until(self._answers, 30, "the new worker answers")
 
     def _answers(self) -> bool:
