@@ -25,7 +25,15 @@ from tests.debian import apt_configuration, cache, reason, refuse_other_systems
 from tests.missing import UnavailableError, do_without
 
 LONGEST = 600.0
-LIBRARIES = ("libc6", "libcap2", "libcrypt1", "libgcc-s1", "libjemalloc2", "liblua5.4-0", "libopentracing-c-wrapper0t64")
+LIBRARIES = (
+    "libc6",
+    "libcap2",
+    "libcrypt1",
+    "libgcc-s1",
+    "libjemalloc2",
+    "liblua5.4-0",
+    "libopentracing-c-wrapper0t64",
+)
 LIBRARIES += ("libopentracing1", "libpcre2-8-0", "libssl3t64", "libstdc++6", "libsystemd0", "libzstd1", "zlib1g")
 NEWER = {"3.0": "trixie", "3.2": "forky"}
 

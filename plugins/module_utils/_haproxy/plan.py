@@ -50,7 +50,7 @@ def planned(members: t.Sequence[Member], wish: Wish) -> list[Member] | None:
         m.place: replace(m, weight=scaled(m.weight, scales[m.colour])) if m.colour and m.place in touched else m
         for m in opened
     }
-    lowered = [m for c, share in wish.shares.items() if not share for m in _lowered(of(c, members), wish)]
+    lowered = [m for c, share in wish.shares.items() if not share for m in _lowered(c, members, wish)]
     after.update({m.place: m for m in lowered if not m.backup})
     still = {m.colour for m in serving(followed([*after.values()]))}
     after.update({m.place: m for m in lowered if m.backup and m.colour in still})
@@ -63,7 +63,8 @@ def raised(members: t.Sequence[Member], wish: Wish) -> list[Member]:
     weights: dict[str, int] = {}
     for colour, share in wish.shares.items():
         mine = _raisable(of(colour, members), wish) if share else []
-        weights.update({member.place: weight for member, weight in own_weights(mine, heaviest).items()})
+        own = own_weights(mine, heaviest, _in_canary(members))
+        weights.update({member.place: weight for member, weight in own.items()})
     opened = [replace(_opened(m), weight=weights[m.place]) if m.place in weights else m for m in members]
     return followed(opened)
 
@@ -147,10 +148,11 @@ def _opened(member: Member) -> Member:
     return replace(member, admin=member.admin & ~(MAINT | DRAIN), op=op)
 
 
-def _lowered(of_colour: list[Member], wish: Wish) -> list[Member]:
+def _lowered(colour: str, members: t.Sequence[Member], wish: Wish) -> list[Member]:
     """All of them out, with the weights of their own; a mark on ours where others are in maintenance by hand."""
+    of_colour = of(colour, members)
     mine = ours(of_colour, wish.lower_with)
-    weights = own_weights(mine, fallback=0)
+    weights = own_weights(mine, 0, _in_canary(members))
     if wish.lower_with == "maint" and len(mine) < len(of_colour):
         weights = {member: 0 if member.initial else weight for member, weight in weights.items()}
     return [
@@ -158,6 +160,10 @@ def _lowered(of_colour: list[Member], wish: Wish) -> list[Member]:
         for m in mine
         if not m.in_maintenance
     ]
+
+
+def _in_canary(members: t.Sequence[Member]) -> bool:
+    return len({member.colour for member in serving(members)} - {None}) > 1
 
 
 def _out(member: Member) -> str:

@@ -13,15 +13,15 @@ from .members import Member
 HEAVIEST = 256
 
 
-def own_weights(of_colour: t.Sequence[Member], fallback: int = 1) -> dict[Member, int]:
+def own_weights(of_colour: t.Sequence[Member], fallback: int, in_canary: bool = False) -> dict[Member, int]:
     """The weight of each member among its own, whatever shares its colour has had.
 
-    The configuration's, unless somebody has changed the proportions at run time; one that was given weight 0 while
-    others have some keeps it. A colour that has none at all gets ``fallback`` for each.
+    Those that it has, also where somebody has set them at run time; but what a canary has made of the configuration's
+    is the configuration's. A colour that has none at all gets ``fallback`` for each.
     """
     now = {member: member.weight for member in of_colour}
     initial = {member: member.initial for member in of_colour}
-    if any(now.values()) and not _in_proportion(of_colour):
+    if any(now.values()) and not (in_canary and _in_proportion(of_colour)):
         return now
     return initial if any(initial.values()) else dict.fromkeys(of_colour, fallback)
 

@@ -195,6 +195,9 @@ class HAProxyServers(HAProxyRouter):
         return after
 
     def _check_options(self, look: Look, wanted: Split) -> None:
+        shared = [m.name for m in look.members if all(self._belongs(c, m.backend, m.name) for c in self._colours)]
+        if shared:
+            raise InvalidError(f"server {shared[0]!r} matches the patterns of both colours", "one of them")
         for colour in self._colours:
             if not look.of(colour):
                 raise MissingError(
@@ -202,9 +205,6 @@ class HAProxyServers(HAProxyRouter):
                     "at least one",
                     "Correct the backend or the pattern of its servers",
                 )
-        shared = [m.name for m in look.members if all(self._belongs(c, m.backend, m.name) for c in self._colours)]
-        if shared:
-            raise InvalidError(f"server {shared[0]!r} matches the patterns of both colours", "one of them")
         if not self._patterns and 0 < wanted.first_share < WHOLE:
             raise UnsupportedError(
                 f"two backends cannot hold the split {wanted}",

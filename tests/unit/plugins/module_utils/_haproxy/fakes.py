@@ -191,8 +191,12 @@ class FakeHAProxy:
         if backend is None:
             return f"# {STAT_COLUMNS}\n" if proxy in self.servers else "No such proxy.\n"
         status = {0: "UP", 8: "DRAIN", 1: "MAINT"}
-        rows = [f"{backend},{n},{status[s]},1,0,10,9,0,0,1,0,0,0,5,2,0," for n, (s, _w) in self.servers[backend].items()]
-        return "\n".join([f"# {STAT_COLUMNS}", f"{backend},BACKEND,UP,2,1,20,18,0,0,2,0,0,0,5,1,0,roundrobin", *rows, ""])
+        rows = [
+            f"{backend},{n},{status[s]},1,0,10,9,0,0,1,0,0,0,5,2,0," for n, (s, _w) in self.servers[backend].items()
+        ]
+        return "\n".join(
+            [f"# {STAT_COLUMNS}", f"{backend},BACKEND,UP,2,1,20,18,0,0,2,0,0,0,5,1,0,roundrobin", *rows, ""]
+        )
 
     def _weight(self, backend: str, server: str, weight: str) -> str:
         self.servers[backend][server][1] = int(weight)
