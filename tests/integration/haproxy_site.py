@@ -23,6 +23,7 @@ from plugins.module_utils._haproxy.process import Master
 from plugins.module_utils._haproxy.runtime_api import RuntimeApi
 from plugins.module_utils._traffic.haproxy import PROVIDER
 from plugins.module_utils._traffic.haproxy_servers import HAProxyServers
+from plugins.module_utils._traffic.router import Router
 from plugins.module_utils._traffic.split import Split
 
 COLOURS = ("blue", "green")
@@ -188,9 +189,12 @@ class Site:
         wait_until(seen, 30, f"HAProxy sees {up}")
 
     def router(self, **options: Any) -> HAProxyServers:
-        router = PROVIDER.build(COLOURS, {**DEFAULTS, "socket": self.socket, **(options or ONE_BACKEND)})
+        router = self.any_router(**(options or ONE_BACKEND))
         assert isinstance(router, HAProxyServers)
         return router
+
+    def any_router(self, **options: Any) -> Router:
+        return PROVIDER.build(COLOURS, {**DEFAULTS, "socket": self.socket, **options})
 
     # --- Clients ------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,14 +20,15 @@ from plugins.module_utils._errors import (
     DriftError,
     NotReadyError,
     NotVerifiedError,
+    TimeLimitError,
     UnsupportedError,
 )
-from plugins.module_utils._traffic.haproxy_servers import HAProxyServers
 from plugins.module_utils._traffic.route import Outcome, Route
+from plugins.module_utils._traffic.router import Router
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, switch
 from tests.haproxies import every_haproxy, haproxy_binary
-from tests.integration.haproxy_site import BLUE, FRONTEND, GREEN, TWO_BACKENDS, Site, green
+from tests.integration.haproxy_site import BLUE, FRONTEND, GREEN, ONE_BACKEND, TWO_BACKENDS, Site, green
 
 __all__ = ["haproxy_binary"]
 
@@ -39,7 +41,7 @@ def site(tmp_path: Path, haproxy_binary: str) -> Iterator[SiteMaker]:
         yield lambda text, frontend=FRONTEND: stack.enter_context(Site(tmp_path, text, haproxy_binary, frontend))
 
 
-def move(router: HAProxyServers, wanted: Split, **order: Any) -> Outcome:
+def move(router: Router, wanted: Split, **order: Any) -> Outcome:
     """As a task does it that comes anew: each time with a router that knows nothing."""
     return switch([Route("lb1", router)], Order(wanted, **{"verify_timeout": 3.0, **order}))[0]
 
@@ -117,7 +119,7 @@ backend shop
 @pytest.mark.parametrize("lower_with", ["drain", "maint"])
 def test_a_member_under_repair_stays_out_of_a_release_and_of_its_way_back(site: SiteMaker, lower_with: str) -> None:
     lb = site(FOUR)
-    options = {**ONE, "lower_with": lower_with}
+    options = {**ONE_BACKEND, "lower_with": lower_with}
     move(lb.router(**options), BLUE)
     lb.set("shop/blue2 state maint")
     for wanted in (green(50), GREEN, BLUE, GREEN, green(50), BLUE):
@@ -336,7 +338,7 @@ def test_with_a_cookie_a_drained_colour_is_not_called_proven(site: SiteMaker) ->
     lb.set("shop/green1 state drain")
     assert move(lb.router(), GREEN).verified is None
     assert lb.get("SRV=b1") == "blue1"
-    maint = {**ONE, "lower_with": "maint"}
+    maint = {**ONE_BACKEND, "lower_with": "maint"}
     move(lb.router(), BLUE)
     assert move(lb.router(**maint), GREEN).verified is True
     assert lb.get("SRV=b1") == "green1"
@@ -367,14 +369,57 @@ def test_a_balance_that_knows_no_weights_at_run_time_is_refused(site: SiteMaker)
     assert lb.colours() == {"green": 40}
 
 
-ONE = {"way": "servers", "backend": "shop", "servers": {"blue": "blue.*", "green": "green.*"}}
+# --- Messages ---------------------------------------------------------------------------------------------
+
+
+def test_when_others_hold_all_sessions_it_says_how_many_there_may_be(site: SiteMaker) -> None:
+    lb = site(FOUR)
+    held = []
+    try:
+        for _session in range(10):
+            held.append(socket.socket(socket.AF_UNIX))
+            held[-1].connect(lb.socket)
+            held[-1].sendall(b"prompt\n")
+            held[-1].recv(64)
+        said = refused(TimeLimitError, lambda: move(lb.router(**ONE_BACKEND, timeout=0.5), BLUE))
+    finally:
+        for session in held:
+            session.close()
+    assert "stats maxconn" in said
+
+
+BY_NAME = """
+backend shop_blue
+    server b1 @blue1 {checked}
+backend shop_green
+    server g1 @green1 {checked}
+"""
+BY_MAP = """
+frontend front
+    bind 127.0.0.1:{front}
+    use_backend %[str(active),map({home}/backends.map,shop_blue)]
+"""
+
+
+def test_a_map_of_names_of_backends_is_left_alone(site: SiteMaker, tmp_path: Path) -> None:
+    path = tmp_path / "backends.map"
+    path.write_text("active shop_blue\n")
+    lb = site(BY_NAME, BY_MAP)
+    route = lb.any_router(map=str(path), key="active")
+    for ask in (route.read, lambda: move(route, GREEN)):
+        said = refused(UnsupportedError, ask)
+        assert "'shop_blue'" in said
+        assert "set map" not in said
+        assert "Leave the entry as it is" in said
+    assert path.read_text() == "active shop_blue\n"
+    assert lb.colours() == {"blue": 40}
 
 
 # --- What is counted --------------------------------------------------------------------------------------
 
 
 def counted(lb: Site, **options: Any) -> dict[str, tuple[int, int]]:
-    seen = lb.router(**(options or ONE)).observe()
+    seen = lb.router(**(options or ONE_BACKEND)).observe()
     assert seen
     return {c: (one.counted.answered, one.counted.errors) for c, one in seen.items() if one.counted}
 
