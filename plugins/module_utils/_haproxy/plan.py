@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .members import DISABLED, DRAIN, MAINT, RUNNING, Member, followed, serving
+from .members import DISABLED, DRAIN, HELD, MAINT, RUNNING, Member, followed, serving
 from .runtime_api import word
 from .sharing import own_weights, scaled, shared_out
 
@@ -111,7 +111,7 @@ def ours(of_colour: t.Sequence[Member], lower_with: str) -> list[Member]:
     in_maintenance = [member for member in of_colour if member.in_maintenance]
     likely = in_maintenance if lower_with == "maint" else [m for m in in_maintenance if m.admin & DISABLED]
     marked = [member for member in likely if lower_with == "maint" and member.weight == 0 and member.initial]
-    if marked or len(in_maintenance) < len(of_colour):
+    if marked or any(not member.in_maintenance and not member.admin & HELD for member in of_colour):
         likely = marked
     mine = {member.place for member in likely}
     return [member for member in of_colour if not member.in_maintenance or member.place in mine]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 
-from .members import Member
+from .members import HELD, Member
 
 HEAVIEST = 256
 
@@ -21,9 +21,10 @@ def own_weights(of_colour: t.Sequence[Member], fallback: int, in_canary: bool = 
     """
     now = {member: member.weight for member in of_colour}
     initial = {member: member.initial for member in of_colour}
-    if any(now.values()) and not (in_canary and _in_proportion(of_colour)):
+    able = [member for member in of_colour if not member.admin & HELD] or of_colour
+    if any(now[member] for member in able) and not (in_canary and _in_proportion(of_colour)):
         return now
-    return initial if any(initial.values()) else dict.fromkeys(of_colour, fallback)
+    return initial if any(initial[member] for member in able) else dict.fromkeys(of_colour, fallback)
 
 
 def _in_proportion(members: t.Sequence[Member]) -> bool:

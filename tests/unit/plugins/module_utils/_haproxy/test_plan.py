@@ -92,6 +92,7 @@ def test_by_force_those_in_maintenance_are_raised_too_where_nobody_else_could_se
         ([m("b1", DISABLED), m("b2", DISABLED)], "drain", ["b1", "b2"]),
         ([m("b1", DISABLED), m("b2", MAINT)], "drain", ["b1"]),
         ([m("b1", DISABLED), m("b2")], "drain", ["b2"]),
+        ([m("b1", MAINT), m("b2", HELD)], "maint", ["b1", "b2"]),  # a slot without an address tells nothing
     ],
 )
 def test_who_was_put_in_maintenance_by_somebody_else_is_not_ours(

@@ -76,3 +76,9 @@ def test_usual_shares_of_usual_colours_can_be_held(percent: int, many: int) -> N
 def test_what_a_member_weighs_among_its_own(members: list[tuple[int, int]], in_canary: bool, own: list[int]) -> None:
     named = [member(*weights, name=f"b{n}") for n, weights in enumerate(members)]
     assert [*own_weights(named, 64, in_canary).values()] == own
+
+
+def test_a_slot_without_an_address_gives_no_weight_to_the_others() -> None:
+    idle = member(0, 0, "b1")
+    slot = Member("shop", "b2", "blue", admin=0x20)
+    assert own_weights([idle, slot], 64) == {idle: 64, slot: 64}
