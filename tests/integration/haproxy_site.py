@@ -43,7 +43,7 @@ defaults
     timeout client 20s
     timeout server 5s
     timeout check 2s
-    retries 1
+    retries 0
 """
 
 FRONTEND = """

@@ -34,15 +34,24 @@ def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Calla
     counted = counting(routes)
     if not counted:
         return lambda _colour: Verdict("inconclusive", NOBODY_COUNTS)
-    return lambda colour: watch(lambda: counts(counted, colour), limits, **times)
+    return lambda colour: watch(lambda: counts(counted, colour, limits.max_latency_ms is not None), limits, **times)
 
 
-def counts(routes: t.Sequence[Route], colour: str) -> Count:
-    """The counts of one colour over all routes; latency is the mean over requests."""
+def counts(routes: t.Sequence[Route], colour: str, timed: bool = False) -> Count:
+    """The counts of one colour over all routes; latency is the mean over requests.
+
+    Raises ``unsupported`` where times are to be judged (``timed``) and a route cannot tell them.
+    """
     seen = of_all(lambda route: _counted(route, colour), routes)
-    requests = sum(one.answered for one in seen)
+    if timed and any(one.latency_ms is None for one in seen):
+        raise UnsupportedError(
+            "the load balancer measures no response times here, as HAProxy in TCP mode",
+            "one that does",
+            "Leave max_latency_ms out, or watch metrics of the app",
+        )
+    answers = sum(one.answered for one in seen)
     waited = sum((one.latency_ms or 0.0) * one.answered for one in seen)
-    return Count(requests, sum(one.errors for one in seen), waited / max(1, requests))
+    return Count(answers, sum(one.errors for one in seen), waited / max(1, answers))
 
 
 def _counted(route: Route, colour: str) -> Counted:

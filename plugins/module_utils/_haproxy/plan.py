@@ -87,8 +87,8 @@ def steps(before: t.Sequence[Member], after: t.Sequence[Member], shares: t.Mappi
     """``after`` names the same servers; those of a colour with a share are raised first."""
     was = {member.place: member for member in before}
     pairs = [(was[member.place], member) for member in after]
-    up = [(old, new) for old, new in pairs if new.colour and shares.get(new.colour)]
-    down = [pair for pair in pairs if pair not in up]
+    up = [(old, new) for old, new in pairs if shares.get(new.colour or "")]
+    down = [(old, new) for old, new in pairs if not shares.get(new.colour or "")]
     opened = [new for old, new in up if _out(old) and not _out(new)]
     shut = [(new, _out(new)) for old, new in pairs if _out(new) and _out(old) != _out(new)]
     return Steps(

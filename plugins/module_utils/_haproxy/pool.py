@@ -18,6 +18,13 @@ from .members import Member, Row
 from .runtime_api import RuntimeApi
 
 BACKEND_ROW, SERVER_ROW = "1", "2"
+WANTED = {
+    *("be_id", "be_name", "srv_name", "srv_op_state", "srv_admin_state", "srv_uweight", "srv_iweight"),
+    *("pxname", "svname", "type", "bck", "tracked", "last_chk", "mode", "algo", "cookie"),
+    *("scur", "qcur", "stot", "econ", "eresp", "rtime"),
+    *("hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other"),
+}
+"""Of the hundred columns that there are: for a thousand servers the others would cost more than all the rest."""
 
 _SESSION_WORD = re.compile(r"(\w+)=?(\[[^\]]*\]|[^\s\[]*)")
 
@@ -82,17 +89,18 @@ class Pool:
         """
         states = [f"show servers state {backend}" for backend in self.backends]
         if not self._numbers:
-            self._numbers = _numbers(self._rows(states, " "))
-        statistics = [f"show stat {self._numbers.get(backend, backend)} 6 -1" for backend in self.backends]
-        answers = self._api.ask(*states, *statistics)
+            rows = self._parsed(self._api.ask(*states), " ")
+            self._numbers = _numbers(rows)
+            return rows, self._parsed(self._api.ask(*self._statistics()), ",")
+        answers = self._api.ask(*states, *self._statistics())
         rows = self._parsed(answers[: len(states)], " ")
-        if any(self._numbers.get(name) != number for name, number in _numbers(rows).items()):
+        if _numbers(rows) != self._numbers:
             self._numbers = {}  # another configuration was loaded meanwhile
             return self._states_and_statistics()
         return rows, self._parsed(answers[len(states) :], ",")
 
-    def _rows(self, commands: list[str], separator: str) -> list[Row]:
-        return self._parsed(self._api.ask(*commands), separator)
+    def _statistics(self) -> list[str]:
+        return [f"show stat {self._numbers.get(backend, backend)} 6 -1" for backend in self.backends]
 
     def _parsed(self, answers: t.Sequence[str], separator: str) -> list[Row]:
         return [row for backend, answer in zip(self.backends, answers) for row in _table(backend, answer, separator)]
@@ -110,7 +118,10 @@ def _table(backend: str, answer: str, separator: str) -> list[Row]:
             "a backend for each colour",
             "Name the backends in the route's haproxy options, or add it to HAProxy's configuration",
         )
-    return list(csv.DictReader(text.splitlines(), delimiter=separator))
+    names, *rows = csv.reader(text.splitlines(), delimiter=separator)
+    places = [place for place, name in enumerate(names) if name in WANTED]
+    wanted = [names[place] for place in places]
+    return [dict(zip(wanted, [row[place] for place in places])) for row in rows if len(row) > places[-1]]
 
 
 def _only_passes_on(session: Row) -> bool:

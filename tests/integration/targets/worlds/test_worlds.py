@@ -4,7 +4,7 @@
 """Whatever is refused, is refused before anything moves; whatever fails, comes home; whatever is down, can be brought
 up: asked of the clients of random load balancers.
 
-    BLUEGREEN_WORLDS=2000 python -m pytest tests/integration/targets/worlds     as many
+    BLUEGREEN_WORLDS=2000 python -m pytest tests/integration/targets/worlds     as many, or from one to another: 40-2000
     BLUEGREEN_WORLD=1234 python -m pytest tests/integration/targets/worlds      the one with this number
 """
 
@@ -28,11 +28,8 @@ from plugins.module_utils._traffic.switch import Order, switch
 from tests.integration.haproxy_site import COLOURS, Site, green
 from tests.integration.worlds import World
 
-SEEDS = (
-    [int(os.environ["BLUEGREEN_WORLD"])]
-    if "BLUEGREEN_WORLD" in os.environ
-    else [*range(int(os.environ.get("BLUEGREEN_WORLDS", "40")))]
-)
+FIRST, _dash, LAST = os.environ.get("BLUEGREEN_WORLDS", "0-40").rpartition("-")
+SEEDS = [int(os.environ["BLUEGREEN_WORLD"])] if "BLUEGREEN_WORLD" in os.environ else [*range(int(FIRST or 0), int(LAST))]
 FEW = 8
 
 
