@@ -54,7 +54,7 @@ class HAProxyServers(HAProxyRouter):
 
     def drift(self) -> tuple[str, ...]:
         look = self._look()
-        found = [] if self.home else [_foreign(look.members)]
+        found = [] if self.home else [_foreign(look.members), _failed_over(look.members)]
         split = self._split(look.members)
         if not self._patterns and split and 0 < split.first_share < WHOLE:
             idle = " ".join(f"set server {m.place} state {self._lower_with};" for m in look.of(self._colours[1])[:2])
@@ -180,7 +180,7 @@ class HAProxyServers(HAProxyRouter):
     def _planned(self, look: Look, wanted: Split) -> list[Member]:
         """The way back restores what was found, also what does not show in the split."""
         wish = self._wish(self._shares(wanted))
-        if self._found and self._split(self._found.members) == wanted:
+        if self.home and self._found and self._split(self._found.members) == wanted:
             back = plan.restored(look.members, self._found.members, wish)
             if self._split(back) == wanted:
                 return back
@@ -261,8 +261,8 @@ class HAProxyServers(HAProxyRouter):
         lowered = [colour for colour in self._colours if not wanted.share(colour)]
         nothing_to_lose = not any(m.is_up for m in serving(before.members) if m.colour in lowered)
         if self.forced or nothing_to_lose:
-            return
-        raised = [colour for colour in self._colours if wanted.share(colour)]
+            return  # it may still come up
+        raised = [colour for colour in self._colours if wanted.share(colour) and not self._was_down(colour)]
 
         def waiting_for(look: Look) -> list[str]:
             return [colour for colour in raised if not any(m.takes and m.is_up for m in look.of(colour))]
@@ -275,6 +275,10 @@ class HAProxyServers(HAProxyRouter):
                 f"({'; '.join(member.why_not() for member in look.of(colour)[:3])})",
                 "one that is up",
             )
+
+    def _was_down(self, colour: str) -> bool:
+        """Whether the way back leads to where none of the colour was up either."""
+        return self.home and self._found is not None and not any(m.is_up for m in self._found.of(colour) if m.takes)
 
     def _may_stick(self, wanted: Split, look: Look) -> bool:
         """Whether clients may be led elsewhere by a cookie or a stick table, which pass over drain and weights."""
@@ -293,6 +297,15 @@ def _foreign(members: t.Sequence[Member]) -> str:
     names = [member.name for member in serving(members) if member.colour is None]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{', '.join(names[:3])}{more} of the backend take traffic and belong to neither colour" if names else ""
+
+
+def _failed_over(members: t.Sequence[Member]) -> str:
+    """Whether backup servers serve only until the others are up again, in a sentence. Empty: no."""
+    chosen = {member.place for member in serving(members)}
+    down = [member for member in members if member.takes and not member.backup and member.place not in chosen]
+    if not down:
+        return ""
+    return f"{', '.join(m.why_not() for m in down[:3])}, and HAProxy has gone over to backup servers until that ends"
 
 
 def _because_of_backups(after: t.Sequence[Member]) -> str:

@@ -194,6 +194,21 @@ def test_a_backup_server_is_read_as_haproxy_reads_it(site: SiteMaker) -> None:
     assert lb.states() == {"shop/blue1": (0, 1), "shop/green1": (0, 1)}
 
 
+def test_a_fail_over_to_backup_servers_is_told_and_is_no_move(site: SiteMaker) -> None:
+    lb = site(BACKUP)
+    lb.apps["blue1"].stop()
+    lb.wait_for(blue1=False)
+    assert lb.colours() == {"green": 40}
+    assert lb.router().read() == GREEN
+    assert "until that ends" in refused(DriftError, lambda: move(lb.router(), GREEN))
+    assert move(lb.router(), GREEN, mend_drift=True).changed
+    lb.apps["blue1"].start()
+    lb.wait_for(blue1=True)
+    assert lb.colours() == {"green": 40}
+    move(lb.router(), BLUE)
+    assert lb.colours() == {"blue": 40}
+
+
 # --- Members that cannot take traffic ---------------------------------------------------------------------
 
 TEMPLATE = """

@@ -34,10 +34,17 @@ def routes(*counted: Activity | None) -> list[Route]:
         ([Activity(2, 2, Counted(0, 100, 3, 5.0)), Activity(2, 2, Counted(0, 300, 1, 9.0))], Count(400, 4, 8.0)),
         ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 2, Counted(0, 10, 0, 9.0))], Count(10, 0, 9.0)),
         ([Activity(2, 2, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0)),
+        ([Activity(2, 2, Counted(0, 100, 30, 5.0, answers=120))], Count(120, 30, 5.0)),
+        ([Activity(2, 2, Counted(0, 100, 30, None))], Count(100, 30, 0.0)),
     ],
 )
 def test_a_colour_is_counted_over_all_routes(counted: list[Activity], count: Count) -> None:
     assert counts(routes(*counted), "green") == count
+
+
+def test_times_that_nobody_measures_are_not_judged_as_0() -> None:
+    with pytest.raises(UnsupportedError):
+        counts(routes(Activity(2, 2, Counted(0, 100, 0, None))), "green", timed=True)
 
 
 def test_a_provider_that_does_not_count_is_refused() -> None:
