@@ -234,14 +234,15 @@ class HAProxyServers(HAProxyRouter):
                 "Correct the patterns of the servers, or take them out of the backend",
             )
         split = self._split(after)
-        if split != wanted and not self.forced:
+        whole = wanted.first_share in (0, WHOLE)
+        if split != wanted and not (self.forced and whole):
             raise UnsupportedError(
                 f"HAProxy would make it {describe(split)}{_because_of_backups(after)}",
                 f"{wanted}",
                 "Move all of the traffic at once, or see that the servers of both colours are of one kind",
             )
         algorithms = {row.get("algo", "") for row in look.backends.values()} & {"static-rr", "first"}
-        if algorithms and wanted.first_share not in (0, WHOLE):
+        if algorithms and not whole:
             raise UnsupportedError(
                 f"the backend has 'balance {algorithms.pop()}', which knows no weights at run time",
                 "one such as roundrobin",
