@@ -79,6 +79,8 @@ options:
             description:
               - How O(routes[].haproxy.way=servers) takes a colour out. A drained server still gets clients that
                 stick to it; one in maintenance gets nobody, and no health checks.
+              - With V(drain), a server in maintenance was put there by somebody else, such as for a repair, and is left
+                there. With V(maint), it was if others of its colour are not in maintenance.
             type: str
             choices: [drain, maint]
             default: drain

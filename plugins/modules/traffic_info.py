@@ -75,8 +75,10 @@ routes:
     activity:
       description:
         - For each colour its members, those that are ready and why others are not, the requests and connections
-          in flight, the requests and the answers with status 5xx since the load balancer started, the mean response
-          time of the latest requests in milliseconds, and the long-lived connections such as WebSockets.
+          in flight, the requests, the answers and those of them with status 5xx since the load balancer started, the
+          mean response time of the latest requests in milliseconds, and the long-lived connections such as WebSockets.
+        - The answers are those that the load balancer gave itself in the colour's stead, too; where it knows no
+          answers, as in TCP mode, the errors are connections that failed.
         - What the provider does not count is null.
       type: dict
   sample:
@@ -86,9 +88,25 @@ routes:
       drift: []
       activity:
         blue:
-          {members: 2, ready: 2, unready: [], in_flight: 7, requests: 81234, errors: 0, latency_ms: 3.0, long_lived: 4}
+          members: 2
+          ready: 2
+          unready: []
+          in_flight: 7
+          requests: 81234
+          errors: 0
+          latency_ms: 3.0
+          answers: 81227
+          long_lived: 4
         green:
-          {members: 2, ready: 2, unready: [], in_flight: 1, requests: 902, errors: 0, latency_ms: 3.0, long_lived: 0}
+          members: 2
+          ready: 2
+          unready: []
+          in_flight: 1
+          requests: 902
+          errors: 0
+          latency_ms: 3.0
+          answers: 901
+          long_lived: 0
 live:
   description: The colour that serves on every route; null where they do not agree.
   returned: success

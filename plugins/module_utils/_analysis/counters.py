@@ -39,11 +39,11 @@ def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Calla
 
 
 def counts(routes: t.Sequence[Route], colour: str) -> Count:
-    """The counts of one colour over all routes; latency is the mean over requests."""
+    """The counts of one colour over all routes; latency is the mean over requests, None where a route tells none."""
     seen = of_all(lambda route: _counted(route, colour), routes)
-    requests = sum(one.requests for one, _ready in seen)
+    requests = sum(one.answered for one, _ready in seen)
     untold = any(one.latency_ms is None for one, _ready in seen)
-    waited = sum((one.latency_ms or 0.0) * one.requests for one, _ready in seen)
+    waited = sum((one.latency_ms or 0.0) * one.answered for one, _ready in seen)
     errors = sum(one.errors for one, _ready in seen)
     # a route without a ready member serves nobody, however many another one has
     latency_ms = None if untold else waited / max(1, requests)

@@ -14,59 +14,62 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import MissingError
-from .._traffic.router import Activity, Counted
+from .members import Member, Row
 from .runtime_api import RuntimeApi
 
-Row = t.Mapping[str, str]
-
 BACKEND_ROW, SERVER_ROW = "1", "2"
-OUT_BY_HAND = 0x7B
-"""The bits of srv_admin_state that take a server out: maintenance and drain, forced, inherited or by name.
-
-0x04 is not one of them: it only tells that the configuration once said "disabled".
-"""
+WANTED = {
+    *("be_id", "be_name", "srv_name", "srv_op_state", "srv_admin_state", "srv_uweight", "srv_iweight"),
+    *("pxname", "svname", "type", "bck", "tracked", "last_chk", "mode", "algo", "cookie"),
+    *("scur", "qcur", "stot", "econ", "eresp", "rtime"),
+    *("hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other"),
+}
+"""Of the hundred columns that there are: for a thousand servers the others would cost more than all the rest."""
 
 _SESSION_WORD = re.compile(r"(\w+)=?(\[[^\]]*\]|[^\s\[]*)")
 
 
+Belongs = t.Callable[[str, str], "str | None"]
+"""Backend and server to colour."""
+
+
 @dataclass(frozen=True)
-class Server:
-    """A row of ``show servers state``."""
+class Look:
+    """What HAProxy says of the backends and their servers at one moment."""
 
-    backend: str
-    name: str
-    is_up: bool
-    is_out: bool
-    """In maintenance or drain."""
-    weight: int
+    members: tuple[Member, ...]
+    servers: t.Mapping[str, Row]
+    """The rows of ``show stat``, by backend and server."""
+    backends: t.Mapping[str, Row]
 
-    @classmethod
-    def of(cls, row: Row) -> Server:
-        return cls(
-            backend=row["be_name"],
-            name=row["srv_name"],
-            is_up=row["srv_op_state"] != "0",
-            is_out=bool(int(row["srv_admin_state"]) & OUT_BY_HAND),
-            weight=int(row["srv_uweight"]),
-        )
+    def of(self, colour: str) -> list[Member]:
+        return [member for member in self.members if member.colour == colour]
 
 
 class Pool:
     """The servers of the backends, read anew at each call."""
 
-    def __init__(self, api: RuntimeApi, backends: t.Iterable[str]) -> None:
+    def __init__(self, api: RuntimeApi, backends: t.Iterable[str], belongs: Belongs) -> None:
         self._api = api
+        self._belongs = belongs
+        self._numbers: dict[str, str] = {}
         self.backends = tuple(dict.fromkeys(backends))
 
-    def servers(self) -> list[Server]:
-        return [Server.of(row) for row in self._states()]
-
-    def statistics(self) -> tuple[list[Row], list[Row]]:
-        """The rows of ``show stat``: of the servers, and of the backends."""
-        # By number: a name would find the frontend of that name, if there is one
-        numbers = {row["be_name"]: row["be_id"] for row in self._states()}
-        rows = self._rows("show stat {} 6 -1", ",", numbers)
-        return [row for row in rows if row["type"] == SERVER_ROW], [row for row in rows if row["type"] == BACKEND_ROW]
+    def look(self) -> Look:
+        states, rows = self._states_and_statistics()
+        servers = {f"{row['pxname']}/{row['svname']}": row for row in rows if row["type"] == SERVER_ROW}
+        return Look(
+            tuple(
+                Member.of(
+                    state,
+                    servers.get(f"{state['be_name']}/{state['srv_name']}", {}),
+                    self._belongs(state["be_name"], state["srv_name"]),
+                )
+                for state in states
+            ),
+            servers,
+            {row["pxname"]: row for row in rows if row["type"] == BACKEND_ROW},
+        )
 
     def long_lived(self) -> list[tuple[str, str]]:
         """Backend and server of each connection that no answer will end."""
@@ -74,33 +77,37 @@ class Pool:
         sessions = [dict(_SESSION_WORD.findall(line)) for line in answer.splitlines() if line.startswith("0x")]
         return [(session.get("be", ""), session.get("srv", "")) for session in sessions if _only_passes_on(session)]
 
-    def _states(self) -> list[Row]:
-        return self._rows("show servers state {}", " ")
+    def tables(self) -> set[str]:
+        """The names of the stick tables, which are those of the sections that they stand in."""
+        (answer,) = self._api.ask("show table")
+        return set(re.findall(r"^# table: ([^,\s]+)", answer, re.MULTILINE))
 
-    def _rows(self, command: str, separator: str, numbers: t.Mapping[str, str] | None = None) -> list[Row]:
-        named = numbers or {}
-        answers = self._api.ask(*(command.format(named.get(backend, backend)) for backend in self.backends))
+    def _states_and_statistics(self) -> tuple[list[Row], list[Row]]:
+        """Of all backends, in one round trip once their numbers are known.
+
+        The statistics are asked for by number: a name would find the frontend of that name, if there is one.
+        """
+        states = [f"show servers state {backend}" for backend in self.backends]
+        if not self._numbers:
+            rows = self._parsed(self._api.ask(*states), " ")
+            self._numbers = _numbers(rows)
+            return rows, self._parsed(self._api.ask(*self._statistics()), ",")
+        answers = self._api.ask(*states, *self._statistics())
+        rows = self._parsed(answers[: len(states)], " ")
+        if _numbers(rows) != self._numbers:
+            self._numbers = {}  # another configuration was loaded meanwhile
+            return self._states_and_statistics()
+        return rows, self._parsed(answers[len(states) :], ",")
+
+    def _statistics(self) -> list[str]:
+        return [f"show stat {self._numbers.get(backend, backend)} 6 -1" for backend in self.backends]
+
+    def _parsed(self, answers: t.Sequence[str], separator: str) -> list[Row]:
         return [row for backend, answer in zip(self.backends, answers) for row in _table(backend, answer, separator)]
 
 
-def activity(servers: t.Sequence[Row], counted: t.Sequence[Row], ready: tuple[str, ...]) -> Activity:
-    """``counted``: the rows that hold the counters; ``ready``: how the status of a ready server begins."""
-    requests = [_number(row, "stot") for row in counted]
-    times = sum(_number(row, "rtime") * many for row, many in zip(counted, requests))
-    return Activity(
-        members=len(servers),
-        ready=sum(row["status"].startswith(ready) for row in servers),
-        counted=Counted(
-            in_flight=sum(_number(row, "scur") + _number(row, "qcur") for row in counted),
-            requests=sum(requests),
-            errors=sum(_number(row, "hrsp_5xx") for row in counted),
-            latency_ms=times / max(1, sum(requests)),
-        ),
-    )
-
-
-def all_out(servers: t.Sequence[Server]) -> bool:
-    return bool(servers) and all(server.is_out for server in servers)
+def _numbers(states: t.Iterable[Row]) -> dict[str, str]:
+    return {row["be_name"]: row["be_id"] for row in states}
 
 
 def _table(backend: str, answer: str, separator: str) -> list[Row]:
@@ -111,13 +118,12 @@ def _table(backend: str, answer: str, separator: str) -> list[Row]:
             "a backend for each colour",
             "Name the backends in the route's haproxy options, or add it to HAProxy's configuration",
         )
-    return list(csv.DictReader(text.splitlines(), delimiter=separator))
+    names, *rows = csv.reader(text.splitlines(), delimiter=separator)
+    places = [place for place, name in enumerate(names) if name in WANTED]
+    wanted = [names[place] for place in places]
+    return [dict(zip(wanted, [row[place] for place in places])) for row in rows if len(row) > places[-1]]
 
 
 def _only_passes_on(session: Row) -> bool:
     """No analyser is left in either direction, as after a WebSocket's upgrade; seen on HAProxy 2.6 and 2.8."""
     return all("an=00h" in session.get(direction, "") for direction in ("rq", "rp"))
-
-
-def _number(row: Row, column: str) -> int:
-    return int(row.get(column) or 0)

@@ -81,7 +81,9 @@ class RuntimeApi:
             raise TimeLimitError(
                 f"HAProxy at {self._name} did not answer {verb!r} within {self._timeout:g} s",
                 "an answer of its runtime API",
-                "See whether HAProxy hangs, and whether the address is that of a stats socket",
+                "See whether other programs, such as monitoring, keep all of its sessions busy: it has ten, unless "
+                "'stats maxconn' in the global section says more. Else whether HAProxy hangs, or the address is not "
+                "that of a stats socket",
             ) from error
         except (BrokenPipeError, ConnectionResetError, EOFError) as error:
             raise UnreachableError(

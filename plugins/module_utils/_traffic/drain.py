@@ -164,7 +164,10 @@ def _not_drained(
 
 def _todo(in_use: bool, leading: bool) -> str:
     if in_use:
-        return "Look with traffic_info who still sends requests to it, or wait longer"
+        return (
+            "Look with traffic_info who still sends requests to it, or wait longer. Clients that a cookie or a stick "
+            "table keeps on it go on reaching it until it is lowered harder, as with HAProxy's lower_with: maint"
+        )
     if leading:
         return "Wait until those answers have run out"
     return "Wait longer, or set long_lived to leave to let long-lived connections go on"

@@ -35,9 +35,16 @@ class Counted:
     requests: int
     """Requests sent to the colour since the load balancer started."""
     errors: int
-    """Answers with status 5xx since the load balancer started."""
-    latency_ms: float
-    """Mean response time of the latest requests (HAProxy: the last 1024), in milliseconds."""
+    """Answers with status 5xx since the load balancer started, those that it gave itself in the colour's stead
+    included; where it knows no answers, connections that failed."""
+    latency_ms: float | None
+    """Mean response time of the latest requests (HAProxy: the last 1024), in milliseconds. None: it cannot tell."""
+    answers: int | None = None
+    """Of which ``errors`` are a part. None: as many as requests."""
+
+    @property
+    def answered(self) -> int:
+        return self.requests if self.answers is None else self.answers
 
 
 @dataclass(frozen=True)

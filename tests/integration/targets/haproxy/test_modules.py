@@ -48,7 +48,8 @@ def test_check_mode_predicts_a_run_and_a_second_run_changes_nothing(
     assert balancer.everything() == before
     done = balancer.module("traffic", way, **wanted)
     assert foretold(predicted) == foretold(done)
-    assert (done["changed"], done["routes"][0]["verified"]) == (True, True)
+    seen = None if way == "two" else True  # only a request could show which of two backends the frontend takes
+    assert (done["changed"], done["routes"][0]["verified"]) == (True, seen)
     after = balancer.everything()
     assert after != before
     for check in (True, False):

@@ -36,6 +36,8 @@ def routes(*counted: Activity | None) -> list[Route]:
         ([Activity(2, 2, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0, 2)),
         # a route that serves nobody, beside one that does
         ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 0, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0, 0)),
+        ([Activity(2, 2, Counted(0, 100, 30, 5.0, answers=120))], Count(120, 30, 5.0, 2)),
+        ([Activity(2, 2, Counted(0, 100, 30, None))], Count(100, 30, None, 2)),
     ],
 )
 def test_a_colour_is_counted_over_all_routes(counted: list[Activity], count: Count) -> None:

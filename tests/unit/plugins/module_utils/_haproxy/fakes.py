@@ -12,8 +12,10 @@ import threading
 import typing as t
 
 PROMPT = b"\n> "
-STATE_COLUMNS = "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight"
-STAT_COLUMNS = "pxname,svname,status,scur,qcur,stot,hrsp_5xx,rtime,type"
+STATE_COLUMNS = "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight"
+STAT_COLUMNS = (
+    "pxname,svname,status,scur,qcur,stot,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,econ,eresp,rtime,type,bck,algo"
+)
 
 
 class Talk:
@@ -128,6 +130,7 @@ class FakeHAProxy:
 
     def __init__(self, version: str = "2.8.25", level: str = "admin") -> None:
         self.version, self.level = version, level
+        self.initial = 1
         self.map = {"shop": "blue:green:0"}
         self.servers = {
             "shop_blue": {"b1": [0, 1], "b2": [0, 1]},
@@ -157,6 +160,7 @@ class FakeHAProxy:
             r"set server (\S+)/(\S+) weight (\S+)": self._weight,
             r"set server (\S+)/(\S+) state (\S+)": self._set_state,
             "show sess": lambda: "",
+            "show table": lambda: "",
         }
 
     def _get_map(self, _map: str, key: str) -> str:
@@ -173,7 +177,7 @@ class FakeHAProxy:
         if backend not in self.servers:
             return "Can't find backend.\n"
         rows = [
-            f"{self._number(backend)} {backend} {number} {name} 127.0.0.1 2 {state} {weight}"
+            f"{self._number(backend)} {backend} {number} {name} 127.0.0.1 2 {state} {weight} {self.initial}"
             for number, (name, (state, weight)) in enumerate(self.servers[backend].items())
         ]
         return "\n".join(["1", f"# {STATE_COLUMNS}", *rows, ""])
@@ -187,11 +191,15 @@ class FakeHAProxy:
         if backend is None:
             return f"# {STAT_COLUMNS}\n" if proxy in self.servers else "No such proxy.\n"
         status = {0: "UP", 8: "DRAIN", 1: "MAINT"}
-        rows = [f"{backend},{n},{status[s]},1,0,10,1,5,2" for n, (s, _w) in self.servers[backend].items()]
-        return "\n".join([f"# {STAT_COLUMNS}", f"{backend},BACKEND,UP,2,1,20,2,5,1", *rows, ""])
+        rows = [
+            f"{backend},{n},{status[s]},1,0,10,9,0,0,1,0,0,0,5,2,0," for n, (s, _w) in self.servers[backend].items()
+        ]
+        return "\n".join(
+            [f"# {STAT_COLUMNS}", f"{backend},BACKEND,UP,2,1,20,18,0,0,2,0,0,0,5,1,0,roundrobin", *rows, ""]
+        )
 
     def _weight(self, backend: str, server: str, weight: str) -> str:
-        self.servers[backend][server][1] = 1 if weight == "100%" else int(weight)
+        self.servers[backend][server][1] = int(weight)
         return ""
 
     def _set_state(self, backend: str, server: str, state: str) -> str:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from plugins.module_utils._errors import MissingError
-from plugins.module_utils._haproxy.pool import Pool, Server, activity, all_out
+from plugins.module_utils._haproxy.members import Member
+from plugins.module_utils._haproxy.pool import Pool
 from plugins.module_utils._haproxy.runtime_api import RuntimeApi
-from plugins.module_utils._traffic.router import Activity, Counted
 
 from .fakes import FakeHAProxy, FakeSocket, answering
 
@@ -24,42 +24,14 @@ SESSIONS = f"""\
 """
 
 
-def server(admin_state: int, op_state: int = 2) -> Server:
-    row = {"be_name": "b", "srv_name": "s", "srv_uweight": "7"}
-    return Server.of({**row, "srv_op_state": str(op_state), "srv_admin_state": str(admin_state)})
-
-
-@pytest.mark.parametrize(
-    ("admin_state", "is_out"),
-    [
-        (0x00, False),
-        (0x01, True),  # forced maintenance
-        (0x02, True),  # maintenance inherited from the server it tracks
-        (0x04, False),  # was "disabled" in the configuration, which says nothing about now
-        (0x05, True),
-        (0x08, True),  # forced drain
-        (0x10, True),  # drain inherited
-        (0x20, True),  # maintenance because its name does not resolve
-    ],
-)
-def test_a_server_is_out_in_maintenance_or_drain_only(admin_state: int, is_out: bool) -> None:
-    assert server(admin_state).is_out is is_out
-
-
-@pytest.mark.parametrize(("op_state", "is_up"), [(0, False), (1, True), (2, True), (3, True)])
-def test_a_server_is_up_unless_its_checks_say_otherwise(op_state: int, is_up: bool) -> None:
-    assert server(0, op_state).is_up is is_up
-
-
-@pytest.mark.parametrize(("states", "out"), [([], False), ([8], True), ([8, 1], True), ([8, 0], False)])
-def test_no_servers_are_not_all_out(states: list[int], out: bool) -> None:
-    assert all_out([server(state) for state in states]) is out
+def belongs(backend: str, _server: str) -> str:
+    return backend.removeprefix("shop_")
 
 
 def test_connections_that_no_answer_will_end_are_found() -> None:
     with FakeSocket(answering(lambda line: SESSIONS if line == "show sess" else "")) as haproxy:
         api = RuntimeApi(haproxy.address, LONG)
-        found = Pool(api, ["shop_blue", "shop_green"]).long_lived()
+        found = Pool(api, ["shop_blue", "shop_green"], belongs).long_lived()
     assert [each for each in found if each[0] != "<NONE>"] == [("shop_blue", "b1"), ("shop_green", "g1")]
 
 
@@ -67,31 +39,37 @@ def test_servers_and_counters_are_read() -> None:
     fake = FakeHAProxy()
     fake.servers["shop_green"]["g2"] = [8, 37]
     with FakeSocket(answering(fake)) as haproxy:
-        api = RuntimeApi(haproxy.address, LONG)
-        pool = Pool(api, ["shop_blue", "shop_green", "shop_blue"])
-        assert pool.servers()[2:] == [
-            Server("shop_green", "g1", is_up=True, is_out=False, weight=1),
-            Server("shop_green", "g2", is_up=True, is_out=True, weight=37),
-        ]
-        servers, backends = pool.statistics()
-    assert [row["svname"] for row in servers] == ["b1", "b2", "g1", "g2"]
-    assert [row["pxname"] for row in backends] == ["shop_blue", "shop_green"]
-
-
-@pytest.mark.parametrize("ask", [Pool.servers, Pool.statistics])
-def test_a_backend_that_is_not_there_is_missing(ask: object) -> None:
-    with FakeSocket(answering(FakeHAProxy())) as haproxy:
-        api = RuntimeApi(haproxy.address, LONG)
-        with pytest.raises(MissingError) as caught:
-            ask(Pool(api, ["shop_blue", "nobody"]))  # type: ignore[operator]
-    assert caught.value.found.startswith("HAProxy has no backend 'nobody'")
-
-
-def test_latency_is_the_mean_over_requests() -> None:
-    rows = [
-        {"status": "UP", "scur": "1", "qcur": "2", "stot": "30", "hrsp_5xx": "3", "rtime": "10"},
-        {"status": "UP 1/2", "scur": "0", "qcur": "", "stot": "10", "hrsp_5xx": "", "rtime": "50"},
-        {"status": "DOWN", "scur": "0", "stot": "0"},
+        pool = Pool(RuntimeApi(haproxy.address, LONG), ["shop_blue", "shop_green", "shop_blue"], belongs)
+        look = pool.look()
+    assert look.of("green") == [
+        Member("shop_green", "g1", "green"),
+        Member("shop_green", "g2", "green", admin=8, weight=37),
     ]
-    assert activity(rows, rows, ("UP",)) == Activity(3, 2, Counted(3, 40, 3, 20.0))
-    assert activity([], [], ("UP",)) == Activity(0, 0, Counted(0, 0, 0, 0.0))
+    assert [*look.servers] == ["shop_blue/b1", "shop_blue/b2", "shop_green/g1", "shop_green/g2"]
+    assert [*look.backends] == ["shop_blue", "shop_green"]
+
+
+def test_a_second_look_asks_once_and_one_after_another_configuration_was_loaded_asks_anew() -> None:
+    fake = FakeHAProxy()
+    with FakeSocket(answering(fake)) as haproxy:
+        pool = Pool(RuntimeApi(haproxy.address, LONG), ["shop_blue", "shop_green"], belongs)
+        first = pool.look()
+        asked = len(haproxy.connections)
+        assert pool.look() == first
+        assert len(haproxy.connections) == asked + 1
+        fake.servers = {"new": {"n1": [0, 1]}, **fake.servers}
+        assert pool.look() == first
+
+
+def test_the_names_of_stick_tables_are_read() -> None:
+    tables = "# table: shop, type: ip, size:10240, used:0\n\n# table: peers/one, type: string, size:1, used:0\n"
+    with FakeSocket(answering(lambda line: tables if line == "show table" else "")) as haproxy:
+        assert Pool(RuntimeApi(haproxy.address, LONG), ["shop"], belongs).tables() == {"shop", "peers/one"}
+
+
+def test_a_backend_that_is_not_there_is_missing() -> None:
+    with FakeSocket(answering(FakeHAProxy())) as haproxy:
+        pool = Pool(RuntimeApi(haproxy.address, LONG), ["shop_blue", "nobody"], belongs)
+        with pytest.raises(MissingError) as caught:
+            pool.look()
+    assert caught.value.found.startswith("HAProxy has no backend 'nobody'")

@@ -1,0 +1,135 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each server of a backend is, and which of them HAProxy gives requests to. Private to this collection.
+
+Source: HAProxy Management Guide, sections 9.1 "CSV format" and 9.3 "show servers state".
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+Row = t.Mapping[str, str]
+
+MAINT, TRACKED_MAINT, DISABLED, DRAIN, TRACKED_DRAIN, UNRESOLVED, BAD_NAME = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40
+"""The bits of srv_admin_state. ``DISABLED`` only tells what the configuration once said."""
+HELD = TRACKED_MAINT | TRACKED_DRAIN | UNRESOLVED | BAD_NAME
+"""Out for a reason that no command about the server itself takes away."""
+STOPPED, STARTING, RUNNING, STOPPING = range(4)
+"""srv_op_state; one that is stopping answers its health check with 404, and gets nobody new."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A server: a row of ``show servers state``, and what only ``show stat`` tells of it."""
+
+    backend: str
+    name: str
+    colour: str | None = None
+    """None: of neither."""
+    admin: int = 0
+    op: int = RUNNING
+    weight: int = 1
+    initial: int = 1
+    """The weight in the configuration."""
+    backup: bool = False
+    tracks: str = ""
+    """Backend and server whose health it shares."""
+    last_check: str = ""
+
+    @classmethod
+    def of(cls, state: Row, counted: Row, colour: str | None) -> Member:
+        return cls(
+            backend=state["be_name"],
+            name=state["srv_name"],
+            colour=colour,
+            admin=int(state["srv_admin_state"]),
+            op=int(state["srv_op_state"]),
+            weight=int(state["srv_uweight"]),
+            initial=int(state["srv_iweight"]),
+            backup=counted.get("bck") == "1",
+            tracks=counted.get("tracked") or "",
+            last_check=counted.get("last_chk") or "",
+        )
+
+    @property
+    def place(self) -> str:
+        return f"{self.backend}/{self.name}"
+
+    @property
+    def in_maintenance(self) -> bool:
+        return bool(self.admin & MAINT)
+
+    @property
+    def is_out(self) -> bool:
+        """In maintenance or drain, for whatever reason."""
+        return bool(self.admin & (MAINT | DRAIN | HELD))
+
+    @property
+    def is_up(self) -> bool:
+        return self.op in (STARTING, RUNNING)
+
+    @property
+    def takes(self) -> bool:
+        """It is meant to get requests; whether it is up is another matter."""
+        return not self.is_out and self.weight > 0
+
+    def why_not(self) -> str:
+        """Why it gets no requests."""
+        reasons = {
+            MAINT: "is in maintenance",
+            UNRESOLVED: "has no address, as its name does not resolve",
+            BAD_NAME: "has no valid host name",
+            TRACKED_MAINT: f"tracks {self.tracks}, which is in maintenance",
+            TRACKED_DRAIN: f"tracks {self.tracks}, which is in drain",
+            DRAIN: "is in drain",
+        }
+        why = next((reason for bit, reason in reasons.items() if self.admin & bit), "")
+        if not why and not self.is_up:
+            why = f"is down ({self.last_check})" if self.last_check else "is down"
+        return f"{self.name} {why or 'has weight 0'}"
+
+
+def serving(members: t.Iterable[Member]) -> list[Member]:
+    """Who is meant to get the requests of each backend.
+
+    Backup servers are, where there is no other: that is when none is set to, or none that is set to is up
+    while one of the backups is. Only the first of them is, but for C(option allbackups).
+    """
+    chosen: list[Member] = []
+    of_backend: dict[str, list[Member]] = {}
+    for member in members:
+        if member.takes:
+            of_backend.setdefault(member.backend, []).append(member)
+    for able in of_backend.values():
+        active = [member for member in able if not member.backup]
+        backups = [member for member in able if member.backup]
+        fails_over = not any(m.is_up for m in active) and any(m.is_up for m in backups)
+        chosen += active if active and not fails_over else backups
+    return chosen
+
+
+def carried(members: t.Iterable[Member], colour: str) -> int:
+    """The weight of the colour's members among those that serve."""
+    return sum(member.weight for member in members if member.colour == colour)
+
+
+def followed(members: t.Sequence[Member]) -> list[Member]:
+    """The same after what is inherited from a server of theirs was inherited anew."""
+    now = {member.place: member for member in members}
+    for _depth in range(len(now)):
+        heirs = {place: _heir(member, now) for place, member in now.items() if member.tracks in now}
+        if all(now[place] == heir for place, heir in heirs.items()):
+            break
+        now.update(heirs)
+    return [*now.values()]
+
+
+def _heir(member: Member, others: t.Mapping[str, Member]) -> Member:
+    tracked = others[member.tracks]
+    admin = member.admin & ~(TRACKED_MAINT | TRACKED_DRAIN)
+    admin |= TRACKED_MAINT if tracked.admin & (MAINT | TRACKED_MAINT) else 0
+    admin |= TRACKED_DRAIN if tracked.admin & (DRAIN | TRACKED_DRAIN) else 0
+    return replace(member, admin=admin)

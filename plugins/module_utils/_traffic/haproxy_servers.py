@@ -1,0 +1,327 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The servers way of the HAProxy provider. Private to this collection."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .._errors import (
+    DeniedError,
+    InvalidError,
+    MissingError,
+    NotReadyError,
+    UnsupportedError,
+)
+from .._haproxy import counts, plan
+from .._haproxy.frontend import Taken
+from .._haproxy.members import DISABLED, DRAIN, MAINT, Member, carried, serving
+from .._haproxy.pool import Look
+from .._haproxy.sharing import HEAVIEST
+from .._wait import until
+from .haproxy_base import HAProxyRouter, by_hand
+from .router import Activity, Capabilities
+from .split import WHOLE, Split, describe, moved
+
+
+class HAProxyServers(HAProxyRouter):
+    """For a configuration that we did not write: servers are raised and lowered.
+
+    Two backends, of which the configuration takes the one that has servers; or one backend whose servers
+    belong to the colours by a pattern.
+    """
+
+    capabilities = Capabilities(finest_step=100, sticky=False, counts_connections=True, survives_reload=False)
+
+    def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:
+        one, two = options["backend"], options["backends"]
+        if bool(one) == bool(two):
+            raise InvalidError("way: servers has both or none of backend and backends", "one of them")
+        self._patterns = _patterns(colours, options["servers"]) if one else None
+        super().__init__(colours, options, two or dict.fromkeys(colours, one))
+        self._lower_with: str = options["lower_with"]
+        self._found: Look | None = None
+        """What was there before the first change."""
+        self._last: Look | None = None
+        self._taken: Taken | None = None
+        self._left: list[Member] = []
+        """The members as the last change was to make them."""
+
+    def read(self) -> Split | None:
+        return self._split(self._look().members)
+
+    def drift(self) -> tuple[str, ...]:
+        look = self._look()
+        found = [] if self.home else [_foreign(look.members), _failed_over(look.members)]
+        split = self._split(look.members)
+        if not self._patterns and split and 0 < split.first_share < WHOLE:
+            idle = " ".join(f"set server {m.place} state {self._lower_with};" for m in look.of(self._colours[1])[:2])
+            found.append(
+                f"the servers of both {' and '.join(self._pool.backends)} take traffic, and the frontend's rules "
+                f"decide between them: take out those of the idle colour first (if that is {self._colours[1]}: {idle})"
+            )
+        return tuple(sentence for sentence in found if sentence)
+
+    def check(self, wanted: Split) -> None:
+        self._check_rights()
+        look = self._look()
+        self._check_options(look, wanted)
+        after = self._planned(look, wanted)
+        self._check_ready(wanted, after)
+        self._check_shares(wanted, after, look)
+
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
+        look = self._look()
+        found = self._split(look.members)
+        if found != expected:
+            raise moved(found, expected)
+        self._found = self._found or look
+        self._left = self._planned(look, wanted)
+        steps = plan.steps(look.members, self._left, self._shares(wanted))
+        self._tell(*steps.weigh)
+        self._tell(*steps.raise_)
+        if steps.lower:
+            self._prove(wanted, look)
+            self._tell(*steps.lower)
+        self._taken = Taken(self._look(), self._backends) if not self._patterns else None
+
+    def verify(self, wanted: Split) -> bool | None:
+        look = self._look()
+        if self._split(look.members) != wanted:
+            return False
+        chosen = serving(look.members)
+        raised = [colour for colour in self._colours if wanted.share(colour)]
+        if not all(any(m.is_up for m in chosen if m.colour == colour) for colour in raised):
+            return None if self.forced or self.home else False
+        if self._taken and wanted.leader and self._taken.looked(self._look, wanted.leader) is None:
+            return None
+        if _foreign(look.members) or self._may_stick(wanted, look):
+            return None
+        if len(raised) > 1 and not (_by_weight(look) and all(m.is_up for m in chosen)):
+            return None
+        return True
+
+    def as_left(self) -> bool | None:
+        now = {member.place: member for member in self._look().members}
+        return all(plan.is_as_told(now.get(m.place), m) for m in self._left if m.colour) if self._left else None
+
+    def by_hand(self, wanted: Split) -> str:
+        look = self._last or self._look()
+        steps = plan.steps(look.members, self._planned(look, wanted), self._shares(wanted))
+        return by_hand(self._socket, ["prompt", *steps.weigh, *steps.raise_, *steps.lower, "quit"])
+
+    def observe(self) -> dict[str, Activity] | None:
+        look = self._look()
+        split = self._split(look.members)
+        return {colour: self._activity(colour, look, split) for colour in self._colours}
+
+    # --- What is there ------------------------------------------------------------------------------------
+
+    def _look(self) -> Look:
+        self._last = super()._look()
+        return self._last
+
+    def _colour_of(self, backend: str, server: str) -> str | None:
+        mine = [c for c in self._colours if self._belongs(c, backend, server)]
+        return mine[0] if mine else None
+
+    def _belongs(self, colour: str, backend: str, server: str) -> bool:
+        if backend != self._backends[colour]:
+            return False
+        return not self._patterns or self._patterns[colour].fullmatch(server) is not None
+
+    def _split(self, members: t.Sequence[Member]) -> Split | None:
+        """None: nobody serves."""
+        chosen = serving(members)
+        first, second = (carried(chosen, colour) for colour in self._colours)
+        if not first + second:
+            return None
+        step = self.capabilities.finest_step
+        share = step * round(WHOLE / step * first / (first + second))
+        return Split(*self._colours, min(max(share, bool(first)), WHOLE - bool(second)))
+
+    def _activity(self, colour: str, look: Look, split: Split | None) -> Activity:
+        """Ready are those that would be given a request now, or once the colour is raised."""
+        members = look.of(colour)
+        mine = {member.place for member in plan.ours(members, self._lower_with)}
+        opened = {member.place: member for member in plan.raised(members, self._wish({colour: 1.0}))}
+        unready = [m for m in members if m.place not in mine or not (opened[m.place].takes and opened[m.place].is_up)]
+        return Activity(
+            members=len(members),
+            ready=len(members) - len(unready),
+            counted=counts.of_servers(
+                [look.servers[member.place] for member in members],
+                [*look.servers.values()],
+                [*look.backends.values()],
+                alone=bool(split and split.share(colour) == WHOLE),
+            ),
+            unready=tuple((m if m.place not in mine else opened[m.place]).why_not() for m in unready[:3]),
+        )
+
+    def _is_as_configured(self) -> bool:
+        return all(
+            member.weight == member.initial
+            and not member.admin & DRAIN
+            and bool(member.admin & MAINT) <= bool(member.admin & DISABLED)
+            for member in self._look().members
+            if member.colour
+        )
+
+    # --- What is to be ------------------------------------------------------------------------------------
+
+    def _wish(self, shares: t.Mapping[str, float]) -> plan.Wish:
+        return plan.Wish(shares, self._lower_with, self.forced)
+
+    def _shares(self, wanted: Split) -> dict[str, float]:
+        return {colour: wanted.share(colour) / WHOLE for colour in self._colours}
+
+    def _planned(self, look: Look, wanted: Split) -> list[Member]:
+        """The way back restores what was found, also what does not show in the split."""
+        wish = self._wish(self._shares(wanted))
+        if self.home and self._found and self._split(self._found.members) == wanted:
+            back = plan.restored(look.members, self._found.members, wish)
+            if self._split(back) == wanted:
+                return back
+        after = plan.planned(look.members, wish)
+        if after is None:
+            many = " and ".join(str(len(look.of(colour))) for colour in self._colours)
+            raise UnsupportedError(
+                f"no weights from 1 to {HEAVIEST} hold {wanted} over {many} servers",
+                "a split that they can",
+                "Take a larger share, or use way: map",
+            )
+        return after
+
+    def _check_options(self, look: Look, wanted: Split) -> None:
+        shared = [m.name for m in look.members if all(self._belongs(c, m.backend, m.name) for c in self._colours)]
+        if shared:
+            raise InvalidError(f"server {shared[0]!r} matches the patterns of both colours", "one of them")
+        for colour in self._colours:
+            if not look.of(colour):
+                raise MissingError(
+                    f"no server of {self._backends[colour]} belongs to {colour}",
+                    "at least one",
+                    "Correct the backend or the pattern of its servers",
+                )
+        if not self._patterns and 0 < wanted.first_share < WHOLE:
+            raise UnsupportedError(
+                f"two backends cannot hold the split {wanted}",
+                "100 % for one colour",
+                "Use way: map, or one backend with the servers of both colours",
+            )
+
+    def _check_ready(self, wanted: Split, after: t.Sequence[Member]) -> None:
+        for colour in self._colours:
+            mine = plan.of(colour, after)
+            if wanted.share(colour) and not self.forced and not any(m.takes for m in mine):
+                raise NotReadyError(
+                    f"{colour} has {len(mine)} members and none can take traffic "
+                    f"({'; '.join(member.why_not() for member in mine[:3])})",
+                    "at least one",
+                    "Take one out of maintenance with HAProxy's 'set server', or mend what keeps it out, "
+                    "or set force to raise those in maintenance, too",
+                )
+
+    def _check_shares(self, wanted: Split, after: t.Sequence[Member], look: Look) -> None:
+        """Whether HAProxy will do with the planned weights and states what is wanted."""
+        foreign = "" if self.home else _foreign(after)
+        if foreign:
+            raise UnsupportedError(
+                foreign,
+                f"servers of {' or '.join(self._colours)} only, as any share would be untrue",
+                "Correct the patterns of the servers, or take them out of the backend",
+            )
+        split = self._split(after)
+        whole = wanted.first_share in (0, WHOLE)
+        if split != wanted and not (self.forced and whole):
+            raise UnsupportedError(
+                f"HAProxy would make it {describe(split)}{_because_of_backups(after)}",
+                f"{wanted}",
+                "Move all of the traffic at once, or see that the servers of both colours are of one kind",
+            )
+        algorithms = {row.get("algo", "") for row in look.backends.values()} & {"static-rr", "first"}
+        if algorithms and not whole:
+            raise UnsupportedError(
+                f"the backend has 'balance {algorithms.pop()}', which knows no weights at run time",
+                "one such as roundrobin",
+                "Move all of the traffic at once, or change the balance",
+            )
+
+    # --- Doing it -----------------------------------------------------------------------------------------
+
+    def _tell(self, *commands: str) -> None:
+        objections = [(c, answer) for c, answer in zip(commands, self._api.ask(*commands)) if answer]
+        if objections:
+            command, answer = objections[0]
+            raise DeniedError(f"HAProxy answers {answer!r} to {command!r}", "no objection")
+
+    def _prove(self, wanted: Split, before: Look) -> None:
+        """Never lower those that serve before HAProxy itself would send a request to the others."""
+        lowered = [colour for colour in self._colours if not wanted.share(colour)]
+        nothing_to_lose = not any(m.is_up for m in serving(before.members) if m.colour in lowered)
+        if self.forced or nothing_to_lose:
+            return  # it may still come up
+        raised = [colour for colour in self._colours if wanted.share(colour) and not self._was_down(colour)]
+
+        def waiting_for(look: Look) -> list[str]:
+            return [colour for colour in raised if not any(m.takes and m.is_up for m in look.of(colour))]
+
+        look, up = until(self._look, lambda look: not waiting_for(look), timeout=self._timeout, interval=0.05)
+        if not up:
+            (colour, *_more) = waiting_for(look)
+            raise NotReadyError(
+                f"no server of {colour} came up within {self._timeout:g} s "
+                f"({'; '.join(member.why_not() for member in look.of(colour)[:3])})",
+                "one that is up",
+            )
+
+    def _was_down(self, colour: str) -> bool:
+        """Whether the way back leads to where none of the colour was up either."""
+        return self.home and self._found is not None and not any(m.is_up for m in self._found.of(colour) if m.takes)
+
+    def _may_stick(self, wanted: Split, look: Look) -> bool:
+        """Whether clients may be led elsewhere by a cookie or a stick table, which pass over drain and weights."""
+        if self._lower_with == "maint" and wanted.leader and wanted.share(wanted.leader) == WHOLE:
+            return False
+        cookies = any(row.get("cookie") for row in look.backends.values())
+        return cookies or bool(self._pool.tables() & {*self._pool.backends})
+
+
+def _by_weight(look: Look) -> bool:
+    return all(row.get("algo") == "roundrobin" for row in look.backends.values())
+
+
+def _foreign(members: t.Sequence[Member]) -> str:
+    """The servers of neither colour that get some of the traffic, in a sentence. Empty: none."""
+    names = [member.name for member in serving(members) if member.colour is None]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more} of the backend take traffic and belong to neither colour" if names else ""
+
+
+def _failed_over(members: t.Sequence[Member]) -> str:
+    """Whether backup servers serve only until the others are up again, in a sentence. Empty: no."""
+    chosen = {member.place for member in serving(members)}
+    down = [member for member in members if member.takes and not member.backup and member.place not in chosen]
+    if not down:
+        return ""
+    return f"{', '.join(m.why_not() for m in down[:3])}, and HAProxy has gone over to backup servers until that ends"
+
+
+def _because_of_backups(after: t.Sequence[Member]) -> str:
+    names = [m.name for m in after if m.backup and m.takes and m.colour]
+    if not names:
+        return ""
+    return f": {', '.join(names[:3])} are backup servers, which get nothing while another one is usable"
+
+
+def _patterns(colours: tuple[str, str], given: t.Mapping[str, str] | None) -> dict[str, re.Pattern[str]]:
+    given = given or {}
+    missing = [colour for colour in colours if not given.get(colour) or not isinstance(given[colour], str)]
+    if missing:
+        raise InvalidError(f"there is no pattern for the servers of {missing[0]}", "servers: a pattern for each colour")
+    try:
+        return {colour: re.compile(given[colour]) for colour in colours}
+    except (re.error, OverflowError, RecursionError) as error:
+        raise InvalidError(f"a pattern of servers does not parse: {error}", "a regular expression") from error
