@@ -25,11 +25,11 @@ HIERARCHIES = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unifi
 
 
 class Wire:
-    """A network namespace with a bridge, which nothing outside can reach. Clients and the controller run in it."""
+    """A network that nothing outside can reach. Clients and the controller run at it, with some files of their own."""
 
     def __init__(self, directory: Path) -> None:
-        self._process = start(["unshare", "--net", "--", "sleep", "infinity"], directory / "wire.log")
-        self._enter = ["nsenter", f"--net=/proc/{self._process.pid}/ns/net", "--"]
+        self._process = start(["unshare", "--net", "--mount", "--", "sleep", "infinity"], directory / "wire.log")
+        self._hidden = directory / "hidden"
         _wait_for_namespace(self._process)
         for words in (
             "link set lo up",
@@ -39,9 +39,28 @@ class Wire:
         ):
             self._ip(words)
 
-    def inside(self, *words: str) -> list[str]:
+    def inside(self, *words: str, cwd: Path = Path("/")) -> list[str]:
         """The words of a command that runs at the wire."""
-        return [*self._enter, *words]
+        pid = str(self._process.pid)
+        return ["nsenter", "--target", pid, "--net", "--mount", "--", "env", f"--chdir={cwd}", *words]
+
+    def replace_file(self, path: str, file: Path) -> None:
+        """For whoever runs at the wire."""
+        _run(*self.inside("mount", "--bind", str(file), path))
+
+    def let_read(self, *trees: Path) -> None:
+        """To whoever runs at the wire, also trees in a directory that only its owner may enter, such as root's home:
+        there, the directory is another one, with nothing else in it."""
+        closed = {tree: top for tree in trees if (top := _closed(tree))}
+        for number, tree in enumerate(closed):
+            aside = self._hidden / str(number)
+            aside.mkdir(parents=True)
+            _run(*self.inside("mount", "--rbind", str(tree), str(aside)))
+        for top in {*closed.values()}:
+            _run(*self.inside("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(top)))
+        for number, tree in enumerate(closed):
+            _run(*self.inside("mkdir", "-p", str(tree)))
+            _run(*self.inside("mount", "--rbind", str(self._hidden / str(number)), str(tree)))
 
     def connect(self, machine: Machine) -> None:
         self._ip(f"link add {machine.name} type veth peer name host0 netns {machine.process.pid}")
@@ -163,6 +182,11 @@ def _wait_for_namespace(process: subprocess.Popen[bytes]) -> None:
         return _network(process.pid) != ours
 
     wait_until(isolated, 20, "there is a network namespace")
+
+
+def _closed(path: Path) -> Path | None:
+    """The topmost directory on the way to the path that others may not enter."""
+    return next((each for each in reversed(path.parents) if not each.stat().st_mode & 0o001), None)
 
 
 def _network(pid: int | str) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -23,14 +22,14 @@ import yaml
 from demo import measure
 from demo.rig import ROOT, environment, load_command, wait_until
 from tests.cluster.process import start, with_parent
-from tests.missing import UnavailableError
 
 from .image import PASSWORD, USER, find_or_make
 from .machine import LONGEST, Machine, Wire, switch_on
 
 EXAMPLE = ROOT / "examples/onprem"
 HERE = Path(__file__).parent
-CONTROLLER = "nobody"
+CONTROLLER, CONTROLLER_ID = "controller", 64000
+"""An ordinary user, whom only those at the wire know."""
 MORE_LOAD_BALANCERS = {"lb3": "192.0.2.13"}
 NOISY = "lb2"
 """Its sudo cannot resolve the host's own name, says so each time, and works."""
@@ -68,8 +67,8 @@ class Site:
         """The hosts run; no role has been there yet."""
         try:
             image = find_or_make()
-            self._make_controller(image)
             self.wire = Wire(self.directory)
+            self._make_controller(image)
             for name, address in self.addresses.items():
                 self.machines[name] = switch_on(name, address, image, self.directory / name, self._files(name))
                 self.wire.connect(self.machines[name])
@@ -94,27 +93,21 @@ class Site:
 
     def _make_controller(self, image: Path) -> None:
         """Its home, its key, the hosts it knows, and what the inventory of the example lacks."""
-        user = pwd.getpwnam(CONTROLLER)
-        (self.home / ".ssh").mkdir(parents=True)
-        _call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", CONTROLLER, "-f", str(self.home / ".ssh/key"))
+        keys = self.home / ".ssh"
+        keys.mkdir(parents=True)
+        _call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", CONTROLLER, "-f", str(keys / "id_ed25519"))
         host_key = (image / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
-        (self.home / ".ssh/known_hosts").write_text(f"192.0.2.* {host_key}")
+        (keys / "known_hosts").write_text(f"192.0.2.* {host_key}")
         self.inventory = self.home / "inventory/hosts.json"
         self.inventory.parent.mkdir()
         self.inventory.write_text(json.dumps(self._inventory(), indent=2))
         for path in (self.home, *self.home.rglob("*")):
-            os.chown(path, user.pw_uid, user.pw_gid)
-        test = subprocess.run(
-            self._as_controller(sys.executable, "-c", "import ansible_collections.bluegreen.deploy.plugins.modules"),
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if test.returncode:
-            raise UnavailableError(
-                f"the user {CONTROLLER} cannot read {ROOT} or run its {sys.executable}: {test.stderr[-200:]}"
-            )
+            os.chown(path, CONTROLLER_ID, CONTROLLER_ID)
+        passwd = self.directory / "passwd"
+        account = f"{CONTROLLER}:x:{CONTROLLER_ID}:{CONTROLLER_ID}::{self.home}:/bin/sh\n"
+        passwd.write_text(Path("/etc/passwd").read_text() + account)
+        self.wire.replace_file("/etc/passwd", passwd)
+        self.wire.let_read(ROOT, Path(sys.base_prefix).resolve())
 
     def _inventory(self) -> dict[str, Any]:
         every = {
@@ -122,8 +115,6 @@ class Site:
             "ansible_user": USER,
             "ansible_become": True,
             "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_ssh_private_key_file": str(self.home / ".ssh/key"),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.home}/.ssh/known_hosts",
             "bluegreen_deploy": [str(HERE / "deploy.yml")],
             "bluegreen_retire": [str(EXAMPLE / "retire.yml")],
             "bluegreen_report_dir": str(self.home / "reports"),
@@ -143,7 +134,7 @@ class Site:
         files = {
             "etc/hostname": f"{name}\n",
             "etc/hosts": f"127.0.0.1 localhost\n{known}",
-            f"etc/ssh/keys/{USER}": (self.home / ".ssh/key.pub").read_text(),
+            f"etc/ssh/keys/{USER}": (self.home / ".ssh/id_ed25519.pub").read_text(),
             f"etc/sudoers.d/{USER}": f"{USER} ALL=(ALL:ALL) {password}ALL\n",
         }
         if colour := self.colour_of(name):
@@ -165,11 +156,11 @@ class Site:
         inventories = ["-i", str(EXAMPLE / "inventory.yml"), "-i", str(self.inventory)]
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         words = [program, *inventories, f"bluegreen.deploy.{playbook}", "-e", json.dumps(variables), *more]
-        return self.wire.inside(*self._as_controller(*words))
+        return self.wire.inside(*self._as_controller(*words), cwd=self.home)
 
-    def _as_controller(self, *words: str) -> list[str]:
-        user = pwd.getpwnam(CONTROLLER)
-        who = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--pdeathsig=KILL"]
+    @staticmethod
+    def _as_controller(*words: str) -> list[str]:
+        who = [f"--reuid={CONTROLLER_ID}", f"--regid={CONTROLLER_ID}", "--clear-groups", "--pdeathsig=KILL"]
         return ["setpriv", *who, "--", *words]
 
     def _environment(self, *, pipelining: bool = True) -> dict[str, str]:
@@ -181,7 +172,6 @@ class Site:
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(playbook, *more, **variables),
-            cwd=self.home,
             env=self._environment(pipelining=pipelining),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -196,7 +186,6 @@ class Site:
         with self.log.open("w") as log:
             process = subprocess.Popen(
                 self.command(playbook, **variables),
-                cwd=self.home,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -225,8 +214,8 @@ class Site:
         try:
             for name, out in outs.items():
                 out.unlink(missing_ok=True)
-                words = self.wire.inside(*load_command(f"http://{self.addresses[name]}", out, *LIGHT))
-                running.append(start(words, self.directory / f"{name}.load.log", ROOT))
+                words = load_command(f"http://{self.addresses[name]}", out, *LIGHT)
+                running.append(start(self.wire.inside(*words, cwd=ROOT), self.directory / f"{name}.load.log"))
             yield seen
         finally:
             for process in running:
