@@ -19,7 +19,7 @@ from tests.missing import UnavailableError
 LONGEST = 1800.0  # seconds for making it, on a slow line
 TOOLS = ("debootstrap", "systemd-nspawn", "ip", "nsenter", "setpriv", "unshare", "ssh", "ssh-keygen")
 PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "iproute2", "ca-certificates"),
+    *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "procps", "iproute2", "ca-certificates"),
     *("python3", "python3-apt", "haproxy"),
 )
 USER = "deploy"
