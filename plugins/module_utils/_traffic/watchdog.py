@@ -159,13 +159,16 @@ class HostWatchdog:
             with using(self._file.program):
                 replace_file(self._file.program, pack(), mode=0o600)
             start(self._file, serial, seconds)
-            return self._file.write(self._revert(serial, by, homes, seconds))
+            armed = self._file.write(self._revert(serial, by, homes, seconds))
         except BaseException:
             if by == "systemd":
                 stop_timer(self._file.app, serial)
             if old is None or old.state != "armed":
                 self._file.remove_program()
             raise
+        if old and (old.by, old.state) == ("systemd", "armed"):
+            stop_timer(old.app, old.serial)  # of an earlier step: it would find nothing to do, yet stay until its time
+        return armed
 
     def _revert(self, serial: int, by: str, homes: tuple[Home, ...], seconds: float) -> Revert:
         now = time.time()
