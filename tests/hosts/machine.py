@@ -15,6 +15,7 @@ from pathlib import Path
 
 from demo.rig import wait_until
 from tests.cluster.process import kill, start
+from tests.missing import UnavailableError
 
 BOOT = Path(__file__).parent / "boot.sh"
 LONGEST = 120.0  # seconds for a boot on a busy machine
@@ -30,7 +31,7 @@ class Wire:
     def __init__(self, directory: Path) -> None:
         self._process = start(["unshare", "--net", "--mount", "--", "sleep", "infinity"], directory / "wire.log")
         self._hidden = directory / "hidden"
-        _wait_for_namespace(self._process)
+        _wait_for_namespace(self._process, directory / "wire.log")
         for words in (
             "link set lo up",
             "link add wire type bridge",
@@ -152,10 +153,13 @@ def switch_on(name: str, address: str, image: Path, disk: Path, files: Mapping[s
         file.chmod(0o444)
     groups = _groups(disk)
     for group in groups:
-        group.mkdir()
+        try:
+            group.mkdir()
+        except OSError as error:
+            raise UnavailableError(f"no control group can be made: {error}") from error
     words = [*ISOLATED, "sh", str(BOOT), str(image), str(disk), name, *map(str, groups)]
     process = start(words, disk / "console.log")
-    _wait_for_namespace(process)
+    _wait_for_namespace(process, disk / "console.log")
     return Machine(name, address, disk, process)
 
 
@@ -173,12 +177,12 @@ def _removed(group: Path) -> bool:
     return not group.exists()
 
 
-def _wait_for_namespace(process: subprocess.Popen[bytes]) -> None:
+def _wait_for_namespace(process: subprocess.Popen[bytes], log: Path) -> None:
     ours = _network("self")
 
     def isolated() -> bool:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
+            raise UnavailableError(f"no namespace can be made: {log.read_text().strip()}")
         return _network(process.pid) != ours
 
     wait_until(isolated, 20, "there is a network namespace")
