@@ -247,8 +247,9 @@ class Site:
         return [line.split()[0] for line in listed.stdout.splitlines()]
 
     def watchdog(self, name: str) -> str:
-        found = self.machines[name].run("cat", "/var/lib/bluegreen/shop.revert.json", check=False)
-        return str(json.loads(found.stdout)["state"]) if found.stdout else "none"
+        """What has become of it, and who starts it."""
+        found = self.machines[name].run("cat", "/var/lib/bluegreen/shop.revert.json", check=False).stdout
+        return "{state} by {by}".format(**json.loads(found)) if found else "none"
 
     def reset(self) -> None:
         """1.0 on both colours, all traffic on blue, no record, no watchdog, sshd everywhere."""
