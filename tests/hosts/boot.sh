@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What runs as the first process of a host's namespaces: its disk over the image, and its systemd until it is switched off.
 # All of it is gone when this process is.
 set -eu

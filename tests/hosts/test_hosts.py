@@ -17,7 +17,7 @@ from .site import NOISY, WITH_PASSWORD, Site
 
 BLUE, GREEN = "blue:green:0", "green:blue:0"
 FIRED = "fired by systemd"
-LONG = 300.0
+LONG = 900.0
 HALF_WAY = str(Path(__file__).parent / "halt.yml")
 
 
