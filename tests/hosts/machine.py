@@ -165,7 +165,7 @@ def switch_on(name: str, address: str, image: Path, disk: Path, files: Mapping[s
 
 def _groups(disk: Path) -> list[Path]:
     """The control groups of one host, which its systemd takes for all there are."""
-    name = "bluegreen-" + "-".join(disk.parts[-2:])
+    name = "-".join(disk.parts[-2:])
     return [Path(top, name) for top in HIERARCHIES if Path(top, "cgroup.procs").exists()]
 
 
