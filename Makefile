@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Only the checkout counts, not a bluegreen.deploy that is installed in the home directory.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(VENV)
 # A play that matches no host passes otherwise. (ansible-lint checks plays without an inventory.)
-demo unit integration faults molecule bench: export ANSIBLE_HOST_PATTERN_MISMATCH := error
+demo unit integration faults hosts molecule bench: export ANSIBLE_HOST_PATTERN_MISMATCH := error
 
 MODULES := $(patsubst plugins/modules/%.py,bluegreen.deploy.%,$(wildcard plugins/modules/*.py))
 ROLES := $(patsubst roles/%/tasks/main.yml,bluegreen.deploy.%,$(wildcard roles/*/tasks/main.yml))
@@ -56,6 +56,10 @@ integration: $(VENV)/.test ## the integration tests, against real servers on loo
 .PHONY: faults
 faults: $(VENV)/.test ## what may befall a release, all of it, on three versions of ansible-core [FAULTS=short]
 	$(BIN)/python -m tests.faults.run $(FAULTS)
+
+.PHONY: hosts
+hosts: $(VENV)/.test ## the roles over SSH on real hosts, as root, not part of `make test` [TESTS='-k …']
+	$(BIN)/python -m pytest -n 0 tests/hosts $(TESTS)
 
 .PHONY: molecule
 molecule: $(VENV)/.test ## the roles, scenario by scenario

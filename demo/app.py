@@ -599,16 +599,16 @@ class Connection(asyncio.Protocol):
 # --- The process ------------------------------------------------------------------------------------------
 
 
-async def serve(app: App, port: int, pid_file: Path | None = None) -> None:
+async def serve(app: App, address: str, port: int, pid_file: Path | None = None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = await loop.create_server(lambda: Connection(app), "127.0.0.1", port, backlog=1024)
+    server = await loop.create_server(lambda: Connection(app), address, port, backlog=1024)
     if pid_file:
         pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
-    address = {"listening": server.sockets[0].getsockname()[1], "pid": os.getpid()}
-    print(json.dumps(address | dataclasses.asdict(app.identity)), flush=True)
+    process = {"listening": server.sockets[0].getsockname()[1], "pid": os.getpid()}
+    print(json.dumps(process | dataclasses.asdict(app.identity)), flush=True)
     try:
         await stop.wait()
         server.close()
@@ -632,7 +632,8 @@ def share(text: str) -> float:
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo.app", description="The demo web app.")
-    parser.add_argument("--port", type=int, required=True, help="on loopback; 0 takes a free one")
+    parser.add_argument("--address", default="127.0.0.1", help="where it listens; default: loopback only")
+    parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
     parser.add_argument("--colour", type=word, required=True)
     parser.add_argument("--version", type=word, required=True)
     parser.add_argument("--instance", type=word, required=True)
@@ -647,7 +648,7 @@ def main() -> None:
     identity = Identity(options.colour, options.version, options.instance, options.build_number)
     app = App(identity, Faults(fail_share=options.fail_share))
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(app, options.port, options.pid_file))
+        asyncio.run(serve(app, options.address, options.port, options.pid_file))
 
 
 if __name__ == "__main__":

@@ -160,13 +160,16 @@ class HostWatchdog:
                 replace_ours(self._file.program, pack())
             self._file.waits_no_more()
             start(self._file, serial, seconds)
-            return self._file.write(self._revert(serial, by, homes, seconds))
+            armed = self._file.write(self._revert(serial, by, homes, seconds))
         except BaseException:
             if by == "systemd":
                 stop_timer(self._file.app, serial)
             if old is None or old.state != "armed":
                 self._file.remove_program()
             raise
+        if old and (old.by, old.state) == ("systemd", "armed"):
+            stop_timer(old.app, old.serial)  # of an earlier step: it would find nothing to do, yet stay until its time
+        return armed
 
     def _revert(self, serial: int, by: str, homes: tuple[Home, ...], seconds: float) -> Revert:
         now = time.time()

@@ -464,6 +464,21 @@ def test_with_systemd_a_timer_is_started_and_a_confirmation_stops_it(
     assert not Path(host.file.program).exists()
 
 
+def test_with_systemd_no_timer_of_an_earlier_step_is_left(
+    make: t.Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = systemd(monkeypatch, 0)
+    host = make(BLUE)
+    monkeypatch.setattr(watchdog_module, "has_systemd", lambda: True)
+    host.move(green(50))
+    host.move(GREEN)
+    assert run == [
+        timer_command(host.file, 1, 300.0),
+        timer_command(host.file, 2, 300.0),
+        ["systemctl", "stop", "bluegreen-revert-shop-1.timer"],
+    ]
+
+
 def test_a_timer_that_cannot_be_started_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     systemd(monkeypatch, 1)
     with pytest.raises(BlueGreenError, match="systemd-run says 'Failed to connect to bus'"):
