@@ -184,7 +184,8 @@ def _prepared(dice: random.Random, world: World) -> Iterator[tuple[str, Any]]:
         if server.colour and dice.random() < 0.06:
             yield "repair", server.name
         if server.colour and dice.random() < 0.06 and world.balance not in ("static-rr", "source"):
-            yield "weigh", (server.name, dice.choice((0, 1, 30, 256)))
+            # in maintenance, weight 0 is the mark of who was lowered
+            yield "weigh", (server.name, dice.choice((0, 1, 30, 256) if world.lower_with == "drain" else (1, 30, 256)))
 
 
 def _acts(dice: random.Random, world: World) -> Iterator[tuple[str, Any]]:

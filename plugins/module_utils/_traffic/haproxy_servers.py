@@ -93,8 +93,9 @@ class HAProxyServers(HAProxyRouter):
             return False
         chosen = serving(look.members)
         raised = [colour for colour in self._colours if wanted.share(colour)]
-        if not all(any(m.is_up for m in chosen if m.colour == colour) for colour in raised):
-            return None if self.forced or self.home else False
+        down = [colour for colour in raised if not any(m.is_up for m in chosen if m.colour == colour)]
+        if down:
+            return None if self.forced or self.home or all(self._was_down(c, wanted) for c in down) else False
         if self._taken and wanted.leader and self._taken.looked(self._look, wanted.leader) is None:
             return None
         if _foreign(look.members) or self._may_stick(wanted, look):
@@ -263,7 +264,7 @@ class HAProxyServers(HAProxyRouter):
         nothing_to_lose = not any(m.is_up for m in serving(before.members) if m.colour in lowered)
         if self.forced or nothing_to_lose:
             return  # it may still come up
-        raised = [colour for colour in self._colours if wanted.share(colour) and not self._was_down(colour)]
+        raised = [colour for colour in self._colours if wanted.share(colour) and not self._was_down(colour, wanted)]
 
         def waiting_for(look: Look) -> list[str]:
             return [colour for colour in raised if not any(m.takes and m.is_up for m in look.of(colour))]
@@ -277,9 +278,11 @@ class HAProxyServers(HAProxyRouter):
                 "one that is up",
             )
 
-    def _was_down(self, colour: str) -> bool:
-        """Whether the way back leads to where none of the colour was up either."""
-        return self.home and self._found is not None and not any(m.is_up for m in self._found.of(colour) if m.takes)
+    def _was_down(self, colour: str, wanted: Split) -> bool:
+        """Whether this leads back to what was found, and none of the colour was up then either."""
+        if self._found is None or self._split(self._found.members) != wanted:
+            return False
+        return not any(m.is_up for m in serving(self._found.members) if m.colour == colour)
 
     def _may_stick(self, wanted: Split, look: Look) -> bool:
         """Whether clients may be led elsewhere by a cookie or a stick table, which pass over drain and weights."""

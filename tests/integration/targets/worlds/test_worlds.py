@@ -125,7 +125,7 @@ class Life:
             return
         if outcome.changed and split and self.is_fine(split) and self.is_fine(wanted):
             assert not {who for who in seen if who.isdecimal() or who == "none"}, seen
-        self.arrived(wanted, outcome.verified)
+        self.arrived(wanted, outcome.verified, order.get("force", False))
 
     def force(self, percent: int) -> None:
         self.move(percent, force=True)
@@ -170,9 +170,11 @@ class Life:
             unverified = error.code == "not_verified" and "Broken" in error.message
             assert unverified or not (whole and self.world.can_serve(wanted.leader or "")), error.message
 
-    def arrived(self, wanted: Split, verified: bool | None) -> None:
+    def arrived(self, wanted: Split, verified: bool | None, forced: bool) -> None:
         if any(server.agent for server in self.world.servers):
             return  # which say something else the moment after
+        if forced and self.router().read() is None:
+            return  # as was ordered
         assert self.router().read() == wanted
         if not verified or not self.is_steady():
             return
@@ -224,7 +226,7 @@ class Life:
         def seen() -> bool:
             rows = [line.split(",") for line in self.site.ask("show stat")[0].splitlines()]
             column = rows[0].index("status")
-            status = {row[1]: row[column].split()[0] for row in rows[1:] if len(row) > column}
+            status = {row[1]: row[column].partition(" ")[0] for row in rows[1:] if len(row) > column}
             return all(
                 (status[server.name] != "DOWN") == server.alive
                 for server in self.world.servers
