@@ -78,7 +78,8 @@ def restored(members: t.Sequence[Member], found: t.Sequence[Member], wish: Wish)
         if now.in_maintenance and not old.in_maintenance and wish.lower_with != "maint":
             return replace(now, weight=old.weight)
         bits = old.admin & (MAINT | DRAIN)
-        return replace(now, admin=now.admin & ~(MAINT | DRAIN) | bits, weight=old.weight)
+        op = old.op if now.in_maintenance else now.op
+        return replace(now, admin=now.admin & ~(MAINT | DRAIN) | bits, op=op, weight=old.weight)
 
     return followed([back(member) for member in members])
 

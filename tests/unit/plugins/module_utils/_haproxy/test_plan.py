@@ -124,6 +124,12 @@ def test_the_way_back_gives_back_what_was_found() -> None:
     assert bare(now, back, ALL_BLUE) == ([], ["b1 state ready"], ["g1 weight 0"])
 
 
+def test_the_way_back_from_maintenance_is_not_held_up_by_a_backup_of_somebody_else() -> None:
+    found = [m("b1"), m("g1", 0, 0, 0), m("x1", backup=True)]
+    now = [m("b1", MAINT, op=0), m("g1"), m("x1", backup=True)]
+    assert restored(now, found, Wish(ALL_BLUE, "maint")) == found
+
+
 def test_the_way_back_leaves_alone_who_was_put_in_maintenance_since() -> None:
     found = [m("b1"), m("b2"), m("g1", DRAIN)]
     now = [m("b1", DRAIN), m("b2", MAINT), m("g1")]
