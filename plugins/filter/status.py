@@ -105,7 +105,8 @@ def _shares(seen: t.Mapping[str, Json]) -> t.Iterator[str]:
     for host, found in sorted(seen.items()):
         for route in found.get("routes") or ():
             where = host if route["name"] == host else f"{host}, route {route['name']}"
-            yield f"{where}: {', '.join(f'{colour} {share:g} %' for colour, share in route['split'].items())}"
+            told = ", ".join(f"{colour} {share:g} %" for colour, share in route["split"].items())
+            yield f"{where}: {told}" if any(route["split"].values()) else f"{where}: nobody serves"
             yield from (f"{where}: drift, {sentence}" for sentence in route.get("drift") or ())
 
 

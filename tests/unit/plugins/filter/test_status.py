@@ -54,6 +54,11 @@ def watchdog(state: str, **more: t.Any) -> dict[str, t.Any]:
             ["shop: blue and green are live", "lb1: blue 100 %, green 0 %", "lb2, route lb1: blue 0 %, green 100 %"],
         ),
         ("no colour", {"lb1": seen(50, None)}, ["shop: no colour is live, blue is not, green is not"]),
+        (
+            "nobody serves",
+            {"lb1": {"routes": [{"name": "lb1", "split": {"blue": 0, "green": 0}, "live": None}]}},
+            ["shop: no colour is live, blue is not, green is not", "lb1: nobody serves"],
+        ),
         ("nobody was seen", {}, ["shop: nobody knows what is live"]),
         ("a result without routes", {"lb1": {"failed": True}}, ["shop: nobody knows what is live"]),
         (
