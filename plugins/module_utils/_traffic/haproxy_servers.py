@@ -106,7 +106,8 @@ class HAProxyServers(HAProxyRouter):
 
     def as_left(self) -> bool | None:
         now = {member.place: member for member in self._look().members}
-        return all(plan.is_as_told(now.get(m.place), m) for m in self._left if m.colour) if self._left else None
+        ours = [member for member in self._left if member.colour and not member.has_agent]
+        return all(plan.is_as_told(now.get(m.place), m) for m in ours) if ours else None
 
     def by_hand(self, wanted: Split) -> str:
         look = self._last or self._look()
