@@ -17,7 +17,7 @@ from .._errors import (
 )
 from .._haproxy import counts, plan
 from .._haproxy.frontend import Taken
-from .._haproxy.members import DISABLED, DRAIN, MAINT, Member, carried, serving
+from .._haproxy.members import DISABLED, DRAIN, MAINT, RUNNING, Member, carried, serving
 from .._haproxy.pool import Look
 from .._haproxy.sharing import HEAVIEST
 from .._wait import until
@@ -100,7 +100,7 @@ class HAProxyServers(HAProxyRouter):
             return None
         if _foreign(look.members) or self._may_stick(wanted, look):
             return None
-        if len(raised) > 1 and not (_by_weight(look) and all(m.is_up for m in chosen)):
+        if len(raised) > 1 and not (_by_weight(look) and all(m.op == RUNNING for m in chosen)):
             return None
         return True
 
