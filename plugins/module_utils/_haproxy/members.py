@@ -17,6 +17,8 @@ MAINT, TRACKED_MAINT, DISABLED, DRAIN, TRACKED_DRAIN, UNRESOLVED, BAD_NAME = 0x0
 """The bits of srv_admin_state. ``DISABLED`` only tells what the configuration once said."""
 HELD = TRACKED_MAINT | TRACKED_DRAIN | UNRESOLVED | BAD_NAME
 """Out for a reason that no command about the server itself takes away."""
+AGENT_ENABLED = 0x02
+"""A bit of srv_agent_state."""
 STOPPED, STARTING, RUNNING, STOPPING = range(4)
 """srv_op_state; one that is stopping answers its health check with 404, and gets nobody new."""
 
@@ -38,6 +40,8 @@ class Member:
     tracks: str = ""
     """Backend and server whose health it shares."""
     last_check: str = ""
+    has_agent: bool = False
+    """An agent of its own may change its state and weight at any time."""
 
     @classmethod
     def of(cls, state: Row, counted: Row, colour: str | None) -> Member:
@@ -52,6 +56,7 @@ class Member:
             backup=counted.get("bck") == "1",
             tracks=counted.get("tracked") or "",
             last_check=counted.get("last_chk") or "",
+            has_agent=bool(int(state.get("srv_agent_state") or 0) & AGENT_ENABLED),
         )
 
     @property

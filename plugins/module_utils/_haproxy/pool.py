@@ -20,6 +20,7 @@ from .runtime_api import RuntimeApi
 BACKEND_ROW, SERVER_ROW = "1", "2"
 WANTED = {
     *("be_id", "be_name", "srv_name", "srv_op_state", "srv_admin_state", "srv_uweight", "srv_iweight"),
+    "srv_agent_state",
     *("pxname", "svname", "type", "bck", "tracked", "last_chk", "mode", "algo", "cookie"),
     *("scur", "qcur", "stot", "econ", "eresp", "rtime"),
     *("hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other"),

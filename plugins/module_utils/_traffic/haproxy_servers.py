@@ -17,7 +17,7 @@ from .._errors import (
 )
 from .._haproxy import counts, plan
 from .._haproxy.frontend import Taken
-from .._haproxy.members import DISABLED, DRAIN, MAINT, Member, carried, serving
+from .._haproxy.members import DISABLED, DRAIN, MAINT, RUNNING, Member, carried, serving
 from .._haproxy.pool import Look
 from .._haproxy.sharing import HEAVIEST
 from .._wait import until
@@ -100,13 +100,14 @@ class HAProxyServers(HAProxyRouter):
             return None
         if _foreign(look.members) or self._may_stick(wanted, look):
             return None
-        if len(raised) > 1 and not (_by_weight(look) and all(m.is_up for m in chosen)):
+        if len(raised) > 1 and not (_by_weight(look) and all(m.op == RUNNING for m in chosen)):
             return None
         return True
 
     def as_left(self) -> bool | None:
         now = {member.place: member for member in self._look().members}
-        return all(plan.is_as_told(now.get(m.place), m) for m in self._left if m.colour) if self._left else None
+        ours = [member for member in self._left if member.colour and not member.has_agent]
+        return all(plan.is_as_told(now.get(m.place), m) for m in ours) if ours else None
 
     def by_hand(self, wanted: Split) -> str:
         look = self._last or self._look()

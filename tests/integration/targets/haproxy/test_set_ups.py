@@ -374,6 +374,14 @@ def test_shares_by_leastconn_are_not_called_proven(site: SiteMaker) -> None:
     assert move(lb.router(), GREEN).verified is True
 
 
+def test_a_share_of_servers_that_start_slowly_is_not_called_proven(site: SiteMaker) -> None:
+    lb = site(
+        "backend shop\n    server blue1 @blue1 {checked}\n    server green1 @green1 {checked} slowstart 60s disabled\n"
+    )
+    assert move(lb.router(), green(50)).verified is None
+    assert move(lb.router(), GREEN).verified is True
+
+
 def test_a_balance_that_knows_no_weights_at_run_time_is_refused(site: SiteMaker) -> None:
     lb = site(FOUR + "    balance static-rr\n")
     lb.set("shop/green1 state drain", "shop/green2 state drain")

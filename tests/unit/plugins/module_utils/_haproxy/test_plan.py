@@ -126,7 +126,7 @@ def test_the_way_back_gives_back_what_was_found() -> None:
 
 def test_the_way_back_from_maintenance_is_not_held_up_by_a_backup_of_somebody_else() -> None:
     found = [m("b1"), m("g1", 0, 0, 0), m("x1", backup=True)]
-    now = [m("b1", MAINT, op=0), m("g1"), m("x1", backup=True)]
+    now = [m("b1", MAINT, op=0), m("g1", 0, 10, 0), m("x1", backup=True)]
     assert restored(now, found, Wish(ALL_BLUE, "maint")) == found
 
 
