@@ -12,7 +12,7 @@ from dataclasses import replace
 from .._analysis.watch import Verdict
 from .._errors import BlueGreenError, ConflictError, NotVerifiedError, ThresholdError
 from .fence import Fence
-from .route import Outcome, Route, of_all, with_routes
+from .route import Outcome, Route, side_by_side, with_routes
 from .split import Split, describe
 from .switch import Order, Watchdog, switch
 from .undo import came_by_itself, put_back
@@ -60,15 +60,17 @@ def _switch_and_watch(
         return outcomes, None
     began = time.time()
     verdict, cause = _judge(watch, _raised(order, outcomes, back_to))
-    if cause:
-        raise put_back(watched, outcomes, cause, back_to, fence)
-    ended = {route.name: split for route, split in zip(watched, of_all(lambda route: route.router.read(), watched))}
-    cause = _moved_meanwhile(watched, outcomes, ended, began)
-    if isinstance(cause, ConflictError):
-        raise with_routes(cause, [replace(one, after=ended.get(one.name, one.after)) for one in outcomes])
-    if cause:
-        raise put_back(watched, outcomes, cause, back_to, fence)
-    return outcomes, verdict
+    if verdict is None or cause:
+        raise put_back(watched, outcomes, cause or BlueGreenError("nobody watched"), back_to, fence)
+    seen = list(zip(watched, side_by_side(lambda route: route.router.read(), watched)))
+    ended = {route.name: split for route, split in seen if not isinstance(split, BlueGreenError)}
+    moved = _moved_meanwhile(watched, outcomes, ended, began)
+    if isinstance(moved, ConflictError):
+        raise with_routes(moved, [replace(one, after=ended.get(one.name, one.after)) for one in outcomes])
+    if moved:
+        raise put_back(watched, outcomes, moved, back_to, fence)
+    unread = [split.message for _route, split in seen if isinstance(split, BlueGreenError)]
+    return outcomes, replace(verdict, verdict="blind", reason=unread[0]) if unread else verdict
 
 
 def _moved_meanwhile(
@@ -77,10 +79,14 @@ def _moved_meanwhile(
     ended: t.Mapping[str, Split | None],
     began: float,
 ) -> BlueGreenError | None:
-    """What was watched must be what there is in the end. A conflict: somebody has moved it, and it stays so."""
+    """What was watched must be what there is in the end. A conflict: somebody has moved it, and it stays so.
+
+    ``ended`` has the routes that could be read.
+    """
     put = {outcome.name: outcome.after for outcome in outcomes}
     for route in watched:
-        now, wanted = ended[route.name], put[route.name]
+        wanted = put[route.name]
+        now = ended.get(route.name, wanted)
         if now == wanted:
             continue
         found = f"route {route.name}: when the watch ended the split was {describe(now)}"

@@ -118,6 +118,21 @@ def go_back(
     Raises ``conflict`` where somebody else has moved the traffic: the split in force is neither that nor one of
     ``ours`` (None: any is), and has not come about by itself ``since`` then. Where nobody serves it always goes home.
     """
+    try:
+        return _go_back(router, home, ours, live, since=since, drift=drift)
+    except ConflictError:  # it may have changed between the look and the change: a second look tells
+        return _go_back(router, home, ours, live, since=since, drift=drift)
+
+
+def _go_back(
+    router: Router,
+    home: Split,
+    ours: t.Collection[Split] | None,
+    live: str | None,
+    *,
+    since: float | None,
+    drift: tuple[str, ...],
+) -> bool:
     now = router.read()
     if ours is not None and now not in (None, home, *ours) and not came_by_itself(router, since):
         expected = " or ".join(map(str, ours))

@@ -152,6 +152,17 @@ def test_what_was_watched_must_be_there_in_the_end(at_the_end, reason, code, end
     assert routers[0].split == ends
 
 
+def test_a_route_that_cannot_be_read_when_the_watch_ends_makes_the_verdict_blind():
+    routers, routes = rig(BLUE)
+
+    def watch(_colour):
+        routers[0].raises["read"] = [DeniedError("no rights")]
+        return Verdict("pass", "0 of 1000 answers were errors")
+
+    _outcomes, verdict = guarded_switch(routes, Order(TENTH), watch)
+    assert (verdict.verdict, "no rights" in verdict.reason, routers[0].split) == ("blind", True, TENTH)
+
+
 @pytest.mark.parametrize("now", [None, Split.only(COLOURS, "green", 500)])
 def test_a_failed_watch_goes_home_from_what_its_members_have_left(now):
     """All members of green died, or one of two did: nobody moved anything."""
