@@ -237,7 +237,7 @@ def test_drain_waits_for_a_request_in_flight(balancer: Balancer, way: str) -> No
 
     def ask_slowly() -> None:
         with Client(balancer.fronts[way]) as client:
-            replies.append(client.ask(path="/slow?ms=1500"))
+            replies.append(client.ask(path="/slow?ms=5000"))
 
     slow = threading.Thread(target=ask_slowly)
     slow.start()
