@@ -22,9 +22,8 @@ def test_the_onprem_example_releases(tmp_path: Path) -> None:
         here = ["-i", str(EXAMPLE), "-i", str(rig.inventory)]
         set_up = rig.play("haproxy", *here, ansible_become=False)
         assert set_up.returncode == 0, set_up.stdout + set_up.stderr
-        done = rig.play(
-            "release", *here, **{**QUICK, "bluegreen_deploy": []}, bluegreen_version="1.1", ansible_become=False
-        )
+        hooks = {"bluegreen_deploy": [], "bluegreen_retire": []}  # they lie beside the example's inventory
+        done = rig.play("release", *here, **{**QUICK, **hooks}, bluegreen_version="1.1", ansible_become=False)
         assert done.returncode == 0, done.stdout + done.stderr
         maps = [(rig.home(name) / "bluegreen.map").read_text().splitlines()[-1] for name in rig.names]
         assert maps == ["shop green:blue:0"] * 2
