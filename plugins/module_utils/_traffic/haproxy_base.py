@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import abc
 import re
 import shlex
 import sys
@@ -52,9 +53,9 @@ class HAProxyRouter(Router):
             "and what was set before at run time is gone"
         )
 
+    @abc.abstractmethod
     def _is_as_configured(self) -> bool:
         """Whether nothing of what is in force was set at run time, as far as can be seen."""
-        raise NotImplementedError
 
     def _check_rights(self) -> None:
         info, level = self._api.ask("show info", "show cli level")
