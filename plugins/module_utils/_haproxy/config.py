@@ -47,8 +47,9 @@ class Order:
 
 def order(p: t.Mapping[str, t.Any], run: Run) -> Order:
     """Build it from the module's options; raises C(InvalidError) for the first that cannot be right."""
-    for path in ("config", "binary", "master_socket", "map"):
-        check.path(p[path], path)
+    check.path(p["map"], "map")
+    for file in ("config", "binary", "master_socket"):
+        check.file(p[file], file)
     if not re.fullmatch(r"0?[0-7]{3}", p["config_mode"]):
         raise InvalidError(f"config_mode is {p['config_mode'][:20]!r}", 'an octal number such as "0640", in quotes')
     base = Base(
