@@ -29,7 +29,11 @@ def succeeded(done: subprocess.CompletedProcess[str]) -> str:
 def losses(seen: dict[str, Any]) -> dict[str, Any]:
     """What the clients of each load balancer did not get."""
     assert all(head["ok"] for head, _records in seen.values())
-    return {name: head["failures"] for name, (head, _) in seen.items() if head["failed"] or head["websockets"]["lost"]}
+    return {
+        name: head["failures"]
+        for name, (head, _records) in seen.items()
+        if head["failed"] or head["websockets"]["lost"]
+    }
 
 
 def entries(hosts: Site) -> set[str]:

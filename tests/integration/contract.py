@@ -113,6 +113,7 @@ class Contract:
                     assert min(number for number in astuple(activity.counted) if number is not None) >= 0
 
     def test_whatever_state_it_was_left_in_a_colour_can_be_brought_up(self, case: Case) -> None:
+        assert case.left
         for how, leave in case.left.items():
             for wanted in WHOLE_SPLITS:
                 leave()

@@ -14,6 +14,9 @@ from .._errors import InvalidError
 SLICE = 15.0
 """Seconds that several load balancers count before their counts are pooled and judged."""
 
+MOST_SLICES = 40
+"""Of one watch; a longer one has longer slices, since each lies within the one before in the playbook."""
+
 POLICIES = ("go_on", "hold", "extend")
 
 
@@ -35,10 +38,10 @@ class Rules:
 
     def next_slice(self, load_balancers: int, watched_for: float) -> float:
         """Seconds to watch now: one load balancer judges for itself all along, several are pooled in between."""
-        left = self.duration - watched_for
+        left, longest = self.duration - watched_for, max(SLICE, self.duration / MOST_SLICES)
         if left <= 0:
-            return min(SLICE, left + self.extend_for)
-        return left if load_balancers == 1 else min(SLICE, left)
+            return min(longest, left + self.extend_for)
+        return left if load_balancers == 1 else min(longest, left)
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,8 @@ class Judgement:
 
 
 def begin(rules: Rules, load_balancers: int) -> Judgement:
-    """Before the first watch: how long it lasts."""
-    return Judgement(decision="watch", next=rules.next_slice(load_balancers, 0.0))
+    """Before the first watch: how long it lasts. 0: one look."""
+    return Judgement(decision="watch", next=rules.next_slice(load_balancers, 0.0) if rules.duration else 0.0)
 
 
 def judge(seen: t.Mapping[str, Seen], rules: Rules, before: Judgement) -> Judgement:

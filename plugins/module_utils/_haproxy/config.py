@@ -42,7 +42,10 @@ class Order:
         return old.with_app(self.app, self.base) if self.app else old.without_app(self.name)
 
     def servers(self) -> str:
-        return RuntimeApi(self.base.socket, self.timeout).ask("show servers state")[0] + "\n"
+        try:
+            return RuntimeApi(self.base.socket, self.timeout).ask("show servers state")[0] + "\n"
+        except MissingError:  # what runs has no such socket yet, so that nothing was set through it
+            return ""
 
 
 def order(p: t.Mapping[str, t.Any], run: Run) -> Order:

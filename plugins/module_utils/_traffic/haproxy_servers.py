@@ -211,7 +211,8 @@ class HAProxyServers(HAProxyRouter):
             raise UnsupportedError(
                 f"two backends cannot hold the split {wanted}",
                 "100 % for one colour",
-                "Use way: map, or one backend with the servers of both colours",
+                "Set bluegreen_canary_steps to [] and move all of it at once, or use way: map, or one backend with the "
+                "servers of both colours",
             )
 
     def _check_ready(self, wanted: Split, after: t.Sequence[Member]) -> None:

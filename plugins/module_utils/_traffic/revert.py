@@ -151,8 +151,11 @@ class RevertFile:
         return read_text(self._waits) or ""
 
     def say_waits(self, what: str) -> None:
-        """In a file of its own: what is armed is written by whoever has the lock alone."""
-        with using(self._waits):
+        """In a file of its own: what is armed is written by whoever has the lock alone.
+
+        Where it cannot be said, as on a full disk, it is not: that must not keep anybody from going home.
+        """
+        with contextlib.suppress(BlueGreenError), using(self._waits):
             replace_ours(self._waits, what.encode())
 
     def waits_no_more(self) -> None:
@@ -223,7 +226,8 @@ def fire(file: RevertFile, serial: int, clock: Clock = SYSTEM_CLOCK) -> Revert |
         revert = file.read()
         if revert is None or (revert.serial, revert.state) != (serial, "armed"):
             return None
-        file.write(revert.fires())
+        with contextlib.suppress(BlueGreenError):  # on a full disk the traffic goes home all the same
+            file.write(revert.fires())
         done = file.write(_send_home(revert, file, clock))
         file.waits_no_more()
         return done

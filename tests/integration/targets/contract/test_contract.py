@@ -22,8 +22,35 @@ def fake(_balancer: Balancer) -> Case:
 
 
 def real(way: str, holds: tuple[Split, ...], refuses: tuple[Split, ...]) -> Callable[[Balancer], Case]:
-    return lambda balancer: Case(balancer.router(way), balancer.everything, holds, refuses)
+    return lambda balancer: Case(balancer.router(way), balancer.everything, holds, refuses, left(balancer, way))
 
+
+def left(balancer: Balancer, way: str) -> dict[str, Callable[[], object]]:
+    """As people leave it by hand."""
+    blue, green_ = (
+        [f"{backend}/{member.name}" for member in balancer.rig.of(colour)] for backend, colour in PLACES[way]
+    )
+
+    def told(*servers: str, verb: str) -> None:
+        assert not any(balancer.ask(*(f"set server {server} {verb}" for server in servers)))
+
+    if way == "map":
+        return {"the map file says otherwise": lambda: balancer.map.write_text("shop green:blue:0\n")}
+    by_hand: dict[str, Callable[[], object]] = {
+        "all are in drain": lambda: told(*blue, *green_, verb="state drain"),
+        "all are ready": lambda: told(*blue, *green_, verb="state ready"),
+    }
+    if way == "one":
+        by_hand["all have weight 0"] = lambda: told(*blue, *green_, verb="weight 0")
+        by_hand["one of each is in drain"] = lambda: told(blue[0], green_[0], verb="state drain")
+    return by_hand
+
+
+PLACES = {
+    "map": (("shop_blue", "blue"), ("shop_green", "green")),
+    "one": (("one", "blue"), ("one", "green")),
+    "two": (("two_blue", "blue"), ("two_green", "green")),
+}
 
 CASES = {
     "fake": fake,

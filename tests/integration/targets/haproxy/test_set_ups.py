@@ -23,6 +23,7 @@ from plugins.module_utils._errors import (
     TimeLimitError,
     UnsupportedError,
 )
+from plugins.module_utils._haproxy import frontend
 from plugins.module_utils._traffic.route import Outcome, Route
 from plugins.module_utils._traffic.router import Router
 from plugins.module_utils._traffic.split import Split
@@ -308,7 +309,10 @@ FIXED = "frontend front\n    bind 127.0.0.1:{front}\n    default_backend shop_bl
 
 
 @every_haproxy
-def test_two_backends_of_which_the_frontend_takes_the_one_with_servers(site: SiteMaker) -> None:
+def test_two_backends_of_which_the_frontend_takes_the_one_with_servers(
+    site: SiteMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontend, "PATIENCE", 30.0)  # for the next request, on a busy machine
     lb = site(PAIR, BY_NUMBER)
     lb.set("shop_green/g1 state drain")
     for wanted in (GREEN, BLUE):
@@ -318,7 +322,10 @@ def test_two_backends_of_which_the_frontend_takes_the_one_with_servers(site: Sit
         assert lb.colours() == {wanted.leader: 40}
 
 
-def test_a_frontend_that_does_not_choose_by_nbsrv_is_told_what_to_write(site: SiteMaker) -> None:
+def test_a_frontend_that_does_not_choose_by_nbsrv_is_told_what_to_write(
+    site: SiteMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontend, "PATIENCE", 30.0)
     lb = site(PAIR, FIXED)
     lb.set("shop_green/g1 state drain")
     with lb.load() as got:

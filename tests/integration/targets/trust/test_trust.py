@@ -142,10 +142,11 @@ def test_a_local_user_holds_up_neither_a_release_nor_its_watchdog(balancer: Bala
     balancer.module("traffic", **options, to="blue", token=1)  # all locks are there now
     with holding_all_locks(balancer.home, state_dir, place) as many:
         assert many >= 2
-        done = balancer.module("traffic", **options, to="green", token=1, revert_after=3)
+        done = balancer.module("traffic", **options, to="green", token=1, revert_after=8)
         assert done["watchdog"]["state"] == "armed"
         wait_until(lambda: RevertFile(str(state_dir), "shop").read().state == "fired", LONG, "the watchdog fires")
         assert balancer.router("map").read() == BLUE
+    wait_until(lambda: not (state_dir / "shop.revert.pyz").exists(), LONG, "the watchdog has tidied up")
     assert {path.stat().st_mode & 0o777 for path in state_dir.iterdir()} == {0o600}
 
 

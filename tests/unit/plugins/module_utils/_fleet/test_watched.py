@@ -166,3 +166,9 @@ def test_what_a_module_returns_is_read() -> None:
 def test_rules_that_cannot_be_are_refused(options: dict[str, t.Any]) -> None:
     with pytest.raises(InvalidError):
         Rules(LIMITS, **{"duration": 1, **options})
+
+
+def test_who_watches_for_no_time_looks_once_and_whoever_watches_long_does_so_in_few_slices() -> None:
+    assert begin(Rules(LIMITS, 0, extend_for=300), 2).next == 0
+    assert begin(Rules(LIMITS, 300), 2).next == 15
+    assert begin(Rules(LIMITS, 3600), 2).next == 90
