@@ -52,7 +52,7 @@ def test_a_record_that_is_too_big_leaves_the_old_one(cluster: Handle, namespace:
     [
         ({"record.json": '{"release": {"id"'}, "it is no JSON"),
         ({"record.json": ""}, "it is no JSON"),
-        ({"record.json": "[" * 100_000}, "it is no JSON"),
+        ({"record.json": "[" * 100_000}, "it is nested"),
         ({"other": "x"}, "has no record.json"),
         (None, "has no record.json"),
     ],
