@@ -14,6 +14,8 @@ from pathlib import Path
 
 from .missing import UnavailableError
 
+LONGEST = 600.0
+"""Seconds that one of them may take."""
 SUITE = "bookworm"
 SUITES = rf"{SUITE}(?:-updates|-security)?"
 
@@ -55,6 +57,20 @@ def apt_configuration(folder: Path) -> Path:
     path = folder / "apt.conf"
     path.write_text("".join(f'{key} "{value}";\n' for key, value in settings.items()))
     return path
+
+
+def call(words: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """One of the tools of packages, in the folder; raises where it fails."""
+    subprocess.run(
+        words,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LONGEST,
+    )
 
 
 def with_sources(text: str) -> str:

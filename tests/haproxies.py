@@ -20,10 +20,9 @@ import pytest
 
 from demo.rig import find_haproxy
 from tests.cluster.process import locked
-from tests.debian import apt_configuration, cache, reason, refuse_other_systems
+from tests.debian import LONGEST, apt_configuration, cache, call, reason, refuse_other_systems
 from tests.missing import UnavailableError, do_without
 
-LONGEST = 600.0
 LIBRARIES = (
     *("libc6", "libcap2", "libcrypt1", "libgcc-s1", "libjemalloc2", "liblua5.3-0", "liblua5.4-0", "libopentracing1"),
     *("libopentracing-c-wrapper0", "libopentracing-c-wrapper0t64", "libpcre2-8-0", "libssl3", "libssl3t64"),
@@ -69,11 +68,11 @@ def _fetch(suite: str, home: Path) -> None:
         with configuration.open("a") as file:
             file.write(f'Dir::State::status "{work}/apt/status";\n')
         environment = {**os.environ, "APT_CONFIG": str(configuration)}
-        _call(["apt-get", "-qq", "update"], work, environment)
+        call(["apt-get", "-qq", "update"], work, environment)
         known = [name for name in LIBRARIES if _is_known(name, work, environment)]
-        _call(["apt-get", "-qq", "download", "haproxy", *known], work, environment)
+        call(["apt-get", "-qq", "download", "haproxy", *known], work, environment)
         for package in work.glob("*.deb"):
-            _call(["dpkg", "-x", str(package), str(work / "unpacked")], work, environment)
+            call(["dpkg", "-x", str(package), str(work / "unpacked")], work, environment)
         _wrap(work / "unpacked", home)
         (work / "unpacked").rename(home)
 
@@ -102,19 +101,6 @@ def _is_known(name: str, folder: Path, environment: dict[str, str]) -> bool:
     words = ["apt-cache", "policy", name]
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return "Candidate: (none)" not in done.stdout and bool(done.stdout)
-
-
-def _call(words: list[str], folder: Path, environment: dict[str, str]) -> None:
-    subprocess.run(
-        words,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=LONGEST,
-    )
 
 
 PROGRAMS: dict[str, Callable[[], str]] = {

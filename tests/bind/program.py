@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.process import locked
-from tests.debian import SUITE, apt_configuration, cache, reason, refuse_other_systems
+from tests.debian import LONGEST, SUITE, apt_configuration, cache, call, reason, refuse_other_systems
 from tests.missing import UnavailableError
 
 PACKAGES = (
     *("bind9", "bind9-libs", "libfstrm0", "libicu72", "libjemalloc2", "libjson-c5", "liblmdb0", "libmaxminddb0"),
     *("libnghttp2-14", "libprotobuf-c1", "libuv1", "libxml2"),
 )
-LONGEST = 600.0  # seconds for the download, on a slow line
 
 
 @dataclass(frozen=True)
@@ -56,20 +55,7 @@ def _fetch(home: Path) -> None:
         work = Path(folder)
         configured = {**os.environ, "APT_CONFIG": str(apt_configuration(work / "apt"))}
         for words in (["update"], ["download", *PACKAGES]):
-            _call(["apt-get", "-qq", *words], work, configured)
+            call(["apt-get", "-qq", *words], work, configured)
         for package in work.glob("*.deb"):
-            _call(["dpkg", "-x", str(package), str(work / "unpacked")], work, configured)
+            call(["dpkg", "-x", str(package), str(work / "unpacked")], work, configured)
         (work / "unpacked").rename(home)
-
-
-def _call(words: list[str], folder: Path, environment: dict[str, str]) -> None:
-    subprocess.run(
-        words,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=LONGEST,
-    )

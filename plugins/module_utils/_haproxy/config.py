@@ -16,10 +16,10 @@ from . import config_inputs as check
 from . import config_map
 from .config_app import App, ByHeader, Members, Sticky
 from .config_base import Base
-from .config_file import ConfigFile, Process, Run, masked_diff
+from .config_file import ConfigFile, Process, masked_diff, read_whole
 from .config_state import make_state_file
 from .config_text import ConfigText
-from .process import Master
+from .process import Master, Run
 from .runtime_api import RuntimeApi
 from .service import Service
 
@@ -87,7 +87,7 @@ def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -
     except (ConflictError, MissingError) as error:
         raise error.of(wanted.file.path) from error
     text = str(new)
-    table = config_map.read(wanted.map)
+    table = read_whole(wanted.map)
     known = table is not None and config_map.with_entry(table, wanted.name, "") == table
     config_changes = text != (before or "") or (
         before is not None and wanted.file.mode_for(text) != wanted.file.mode_now()

@@ -15,8 +15,7 @@ from .._errors import BlueGreenError, DeniedError, InvalidError
 from .._files import replace_file
 from .config_state import carried_over
 from .config_text import ConfigText
-
-Run = t.Callable[[list[str]], tuple[int, str, str]]
+from .process import Run
 
 MASK = "********"
 
@@ -34,6 +33,17 @@ class Process(t.Protocol):
     def reload(self) -> None: ...
 
 
+def read_whole(path: str) -> str | None:
+    """The text of a file of HAProxy's; None where there is none."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DeniedError(f"{path} cannot be read: {error.strerror}", todo="Use become") from error
+
+
 @dataclasses.dataclass(frozen=True)
 class ConfigFile:
     """The file that HAProxy is started with."""
@@ -49,13 +59,7 @@ class ConfigFile:
         return Path(self.path).resolve()
 
     def read(self) -> str | None:
-        try:
-            with Path(self.path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-                return file.read()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise DeniedError(f"{self.path} cannot be read: {error.strerror}", todo="Use become") from error
+        return read_whole(self.path)
 
     def mode_for(self, text: str) -> int:
         """Of the file from now on: others may not read a secret, and apart from that it is the owner's matter."""

@@ -12,20 +12,10 @@ from pathlib import Path
 
 from .._errors import DeniedError
 from .._files import replace_file
+from .config_file import read_whole
 from .map_file import MapFile
 
 HEAD = "# One line is the whole routing state of an app: app active:candidate:share of the candidate in 0.01 %\n"
-
-
-def read(path: str) -> str | None:
-    """The text of the map file; None where there is none."""
-    try:
-        with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DeniedError(f"the map file {path} cannot be read: {error.strerror}", todo="Use become") from error
 
 
 def with_entry(text: str | None, app: str, entry: str) -> str:
@@ -42,16 +32,16 @@ def without_entry(text: str, app: str) -> str:
 
 def make(path: str) -> None:
     """See that there is a map file, without which HAProxy takes no configuration that names it."""
-    if read(path) is None:
+    if read_whole(path) is None:
         _write(path, HEAD)
 
 
 def put_entry(path: str, app: str, entry: str | None, timeout: float) -> None:
     """Write the map file with an entry for the app, or without one, while no switch is at it."""
-    if read(path) is None:
+    if read_whole(path) is None:
         return
     with MapFile(path).locked(timeout):
-        old = read(path)
+        old = read_whole(path)
         new = with_entry(old, app, entry) if entry is not None else without_entry(old or "", app)
         if new != old:
             _write(path, new)

@@ -38,9 +38,9 @@ class Taken:
             raise NotVerifiedError(
                 f"a request came to the backend {wrong}, whose servers have just been taken out",
                 f"one that takes {self._backends[colour]} when that has servers",
-                "The frontend does not choose by the number of usable servers. Write: "
+                "See whether the frontend chooses by the number of usable servers, as with "
                 f"use_backend {self._backends[colour]} if {{ nbsrv({self._backends[colour]}) gt 0 }}, "
-                f"and the same for {wrong}; see docs/haproxy.md",
+                f"and the same for {wrong} (docs/haproxy.md), and whether requests were queued",
             )
         return True if right else None
 

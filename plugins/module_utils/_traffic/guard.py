@@ -97,7 +97,8 @@ def _moved_meanwhile(
         return ConflictError(
             found,
             f"{describe(wanted)}, as it was when the watch began",
-            "Somebody else moved the traffic, and it was left so: look at it before you move it again",
+            "It was changed meanwhile, by somebody else or by the load balancer itself, and was left so: look at it "
+            "before you move it again",
         )
     return None
 

@@ -18,6 +18,8 @@ WHOLE = 10_000
 NOBODY = "none, as nobody serves"
 """What a message says of a split that there is not: no member of either colour would be given a request."""
 
+CHANGED = "It was changed since it was read, by somebody else or by the load balancer itself"
+
 _COLOUR = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -131,7 +133,7 @@ def describe(split: Split | None) -> str:
 
 def moved(found: Split | None, expected: Split | None) -> ConflictError:
     """What ``Router.apply`` raises, having changed nothing."""
-    return ConflictError(f"the split is {describe(found)}", describe(expected), "Somebody else moved the traffic")
+    return ConflictError(f"the split is {describe(found)}", describe(expected), CHANGED)
 
 
 def shares(split: Split | None, colours: tuple[str, str]) -> dict[str, int | float]:
