@@ -150,6 +150,10 @@ class World:
             for server, weight in zip(mine, weights, strict=True)
         )
 
+    def hides_dead(self, colour: str) -> bool:
+        """Whether HAProxy cannot know that one of the colour is dead, whose weight may be 256 of 257."""
+        return any(not (server.alive or server.checked) for server in self.of_colour(colour))
+
     def is_healthy(self, colour: str) -> bool:
         """Whether nothing of the colour could fail a request."""
         return all(server.is_plain and server.checked for server in self.of_colour(colour))
