@@ -20,7 +20,7 @@ class UnavailableError(Exception):
 
 
 def do_without(what: str, error: UnavailableError, *, must: bool = True) -> NoReturn:
-    """``must``: it fails with ``CI=true``; else it is one more version of what is there, which not every system has."""
+    """``must``: it fails with ``CI=true``; else it is something beyond, which not every system can have."""
     why = f"{_MARK}{what}: {error}"
     if must and os.environ.get("CI") == "true":
         pytest.fail(why, pytrace=False)
