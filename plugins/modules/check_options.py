@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Looks at the variables C(bluegreen_*) of the host that a release converts, and fails with a sentence for each that
     cannot be meant.
+  - Looks for the task files that they name, as C(ansible.builtin.include_tasks) in a role will, and reads them. A
+    relative path begins at the playbook that was run, and no task file of a role of this collection is taken for one.
   - A release does it first of all, so that an option of a late stage is refused before an early one changes anything.
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes

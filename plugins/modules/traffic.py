@@ -38,6 +38,14 @@ options:
       - The split that must be found on every route that is not there yet, written like O(split).
       - By default, what was read at the start of the same call.
     type: dict
+  plan:
+    description:
+      - The splits that are to follow, written like O(split). One that a route could never hold, such as a share that is
+        too fine for it, is refused now, and nothing is changed.
+      - Members that are not ready, or not there yet, are no objection.
+    type: list
+    elements: dict
+    default: []
   on_drift:
     description:
       - What to do when the load balancer's own places contradict each other, such as a map file and the running
@@ -328,6 +336,7 @@ ARGUMENT_SPEC = {
     "to": {"type": "str"},
     "split": {"type": "dict"},
     "expect": {"type": "dict"},
+    "plan": {"type": "list", "elements": "dict", "default": []},
     "on_drift": {"type": "str", "choices": ["fail", "mend"], "default": "fail"},
     "force": {"type": "bool", "default": False},
     "verify": {
@@ -369,6 +378,7 @@ def order(params: dict[str, t.Any], colours: tuple[str, str]) -> Order:
         commit_at=params["commit_at"],
         keep_partial=params["on_partial"] == "keep",
         all_or_nothing=params["all_or_nothing"],
+        plan=tuple(Split.parse(colours, split) for split in params["plan"]),
     )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import typing as t
-from pathlib import Path
 
 Kind = t.Callable[[t.Any], t.Any]
 Number = t.Union[int, float]
@@ -84,14 +83,6 @@ def texts(given: t.Any) -> list[str]:
 def commands(given: t.Any) -> list[str]:
     """As texts, but a command may well have commas in it."""
     return texts([given] if isinstance(given, str) and not given.strip().startswith("[") else given)
-
-
-def task_files(given: t.Any) -> list[str]:
-    found = texts(given)
-    lost = [path for path in found if Path(path).is_absolute() and not Path(path).is_file()]
-    if lost:
-        raise UnfitError(f"task files on the controller, where {', '.join(lost)} is not")
-    return found
 
 
 def colours(given: t.Any) -> list[str]:

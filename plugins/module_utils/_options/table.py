@@ -17,7 +17,6 @@ from .kinds import (
     count,
     number,
     one_of,
-    task_files,
     texts,
     version,
     yes_or_no,
@@ -27,6 +26,20 @@ PREFIX = "bluegreen_"
 
 _SECONDS = number("seconds, 0 or more", "30")
 _SOME_SECONDS = number("seconds, more than 0", "30", above=True)
+
+HOOKS: dict[str, str] = {
+    "deploy": "pre_deploy",
+    "smoke_tests": "pre_deploy",
+    "after_pre_deploy": "pre_deploy",
+    "before_switch": "switch",
+    "after_step": "switch",
+    "after_switch": "switch",
+    "after_post_deploy": "post_deploy",
+    "after_rollback": "rollback",
+    "after_recover": "recover",
+    "retire": "retire",
+}
+"""Options that name task files of the user's, and the role that includes these."""
 
 OPTIONS: dict[str, Kind] = {
     "version": version,
@@ -63,21 +76,7 @@ OPTIONS: dict[str, Kind] = {
     "together": yes_or_no,
     "watch": _SECONDS,
     "watch_interval": _SOME_SECONDS,
-    **dict.fromkeys(
-        (
-            "deploy",
-            "smoke_tests",
-            "after_pre_deploy",
-            "before_switch",
-            "after_step",
-            "after_switch",
-            "after_post_deploy",
-            "after_rollback",
-            "after_recover",
-            "retire",
-        ),
-        task_files,
-    ),
+    **dict.fromkeys(HOOKS, texts),
 }
 """By the name without ``bluegreen_``."""
 

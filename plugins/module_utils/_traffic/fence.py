@@ -25,6 +25,9 @@ PATIENCE = 60.0
 
 YEAR = 366 * 24 * 3600
 
+ROOM = 256 * 1024
+"""Bytes that a release may need in the directory, most of them for the watchdog's program."""
+
 _APP = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
@@ -102,10 +105,10 @@ class Fence:
 
 
 def try_out(directory: Path) -> None:
-    """Make a file in the directory, or in what there is of it, that is gone at once."""
+    """Fill a file in the directory, or in what there is of it, that is gone at once."""
     there = next(each for each in (directory, *directory.parents) if each.exists())
-    with using(str(directory)), tempfile.TemporaryFile(dir=there):
-        pass
+    with using(str(directory)), tempfile.TemporaryFile(dir=there) as file:
+        file.write(bytes(ROOM))
 
 
 def held(fence: Fence | None) -> contextlib.AbstractContextManager[None]:

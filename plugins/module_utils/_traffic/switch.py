@@ -61,6 +61,8 @@ class Order:
     """When some routes are lost in the change, leave the others where they were sent."""
     all_or_nothing: bool = True
     """False: each route for itself, for the way home, which one that is lost must not keep the others from."""
+    plan: tuple[Split, ...] = ()
+    """What is to follow: refused now where a route could never hold it."""
 
 
 class Watchdog(t.Protocol):
@@ -184,8 +186,9 @@ def prepare(routes: t.Sequence[Route], order: Order) -> list[Outcome]:
 def _plan(route: Route, order: Order) -> Outcome:
     router = route.router
     step = router.capabilities.finest_step
-    if order.wanted.first_share % step:
-        raise UnsupportedError(f"the split {order.wanted} is too fine", f"multiples of {percent(step)} %")
+    for split in (order.wanted, *order.plan):
+        if split.first_share % step:
+            raise UnsupportedError(f"the split {split} is too fine", f"multiples of {percent(step)} %")
     router.forced = order.force
     router.check(order.wanted)
     before = router.read()
@@ -207,6 +210,9 @@ def _plan(route: Route, order: Order) -> Outcome:
     raised = order.wanted.raised_from(before)
     if raised and not order.force:
         _need_ready(router, raised)
+    for split in order.plan:
+        with contextlib.suppress(NotReadyError, MissingError):  # members may still come
+            router.rehearse(split)
     return Outcome(route.name, before, order.wanted, changed=moves or bool(drift), drift=drift)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,8 +23,9 @@ from plugins.filter.option import FilterModule
 option = FilterModule().filters()["option"]
 
 
-def check(**variables: t.Any) -> dict[str, t.Any]:
+def check(beside: Path | None = None, **variables: t.Any) -> dict[str, t.Any]:
     loader = DataLoader()
+    loader.set_basedir(str(beside or "."))
     task = SimpleNamespace(
         action="bluegreen.deploy.check_options",
         args={},
@@ -56,3 +58,41 @@ def test_the_filter_of_the_roles_says_the_same() -> None:
     assert option("", "canary_steps", [10, 50]) == [10, 50]
     with pytest.raises(AnsibleFilterError, match=r"bluegreen_hold is soon; expected seconds"):
         option("soon", "hold", 30)
+
+
+def test_task_files_are_found_where_ansible_will_find_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the playbook, in a folder of it, in the home directory; in no folder of ours."""
+    (tmp_path / "hooks").mkdir()
+    for name in ("deploy.yml", "hooks/notify.yml", "empty.yml"):
+        (tmp_path / name).write_text("" if name == "empty.yml" else "- ansible.builtin.debug: {msg: '{{ x }}'}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    absolute = str(tmp_path / "deploy.yml")
+    good = check(
+        beside=tmp_path,
+        bluegreen_deploy="deploy.yml,empty.yml",
+        bluegreen_after_switch=["hooks/notify.yml", "~/deploy.yml", absolute],
+    )
+    assert good.get("msg") is None
+
+
+@pytest.mark.parametrize(
+    ("named", "trouble"),
+    [
+        ("gone.yml", "which is not there; expected a file of tasks on the controller, by its absolute path or by one"),
+        ("/no/such/file.yml", "which is not there"),
+        ("hooks", "which is not there"),
+        ("smoke.yml", "which is a file of the role pre_deploy itself"),
+        ("../defaults/main.yml", "which is a file of the role pre_deploy itself"),
+        ("broken.yml", "which cannot be read ("),
+        ("mapping.yml", "which holds no list of tasks"),
+    ],
+)
+def test_a_task_file_that_cannot_be_included_is_named(tmp_path: Path, named: str, trouble: str) -> None:
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "broken.yml").write_text("- name: [\n")
+    (tmp_path / "mapping.yml").write_text("name: no list\n")
+    found = check(beside=tmp_path, bluegreen_smoke_tests=named)
+    assert (found["failed"], found["failure"]) == (True, {"code": "invalid"})
+    assert found["msg"].startswith(f"bluegreen_smoke_tests names {named}, {trouble}")
+    assert found["msg"].endswith(f"by one that begins at {tmp_path}")
+    assert "\n" not in found["msg"]

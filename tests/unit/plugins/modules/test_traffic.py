@@ -21,6 +21,7 @@ PARAMS: dict[str, t.Any] = {
     "to": None,
     "split": None,
     "expect": None,
+    "plan": [],
     "on_drift": "fail",
     "force": False,
     "verify": {"retries": 100, "timeout": 10.0},

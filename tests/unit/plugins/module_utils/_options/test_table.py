@@ -49,7 +49,6 @@ NOTHING = ("", "  ", None)
         ("colours", "stable,next", ["stable", "next"]),
         ("smoke_commands", "curl -d a,b", ["curl -d a,b"]),
         ("deploy", "deploy.yml", ["deploy.yml"]),
-        ("deploy", [str(Path(__file__))], [str(Path(__file__))]),
     ],
 )
 def test_what_is_given_as_text_is_taken_as_what_it_means(name: str, given: t.Any, meant: t.Any) -> None:
@@ -86,7 +85,6 @@ def test_an_empty_field_of_a_survey_is_the_default(name: str, given: t.Any) -> N
         ("colours", ["blue", "blue"], "two different names"),
         ("gone", {"lb3": True}, "a list"),
         ("gone", [["lb3"]], "a list of texts"),
-        ("deploy", ["/no/such/file.yml"], "task files on the controller, where /no/such/file.yml is not"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(name: str, given: t.Any, expected: str) -> None:

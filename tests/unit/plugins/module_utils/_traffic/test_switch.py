@@ -599,6 +599,33 @@ def test_where_nothing_is_to_do_nobody_waits() -> None:
     assert wall.slept == 0
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("trouble", "plan", "said"),
+    [
+        (None, (green(10), green(12.34)), "the split blue 87.66 %, green 12.34 % is too fine"),
+        (UnsupportedError("no weights hold it"), (green(10), green(50)), "no weights hold it"),
+        (DeniedError("no right to"), (GREEN,), "no right to"),
+    ],
+)
+def test_a_plan_that_a_route_could_never_hold_is_refused_before_anything_moves(
+    dry_run: bool, trouble: BlueGreenError | None, plan: tuple[Split, ...], said: str
+) -> None:
+    routes, routers, log = fakes(BLUE, BLUE)
+    routers[1].raises["check"] = [None, *[None] * (len(plan) - 1), trouble]
+    with pytest.raises(BlueGreenError, match=said):
+        switch(routes, Order(green(10), plan=plan), dry_run=dry_run)
+    assert log == []
+
+
+@pytest.mark.parametrize("error", [NotReadyError("none is ready"), MissingError("no server belongs to green")])
+def test_members_that_are_not_there_yet_are_no_objection_to_a_plan(error: BlueGreenError) -> None:
+    routes, routers, _log = fakes(BLUE)
+    routers[0].raises["check"] = [None, error, error]
+    assert not switch(routes, Order(BLUE, plan=(green(50), GREEN)), dry_run=True)[0].changed
+    assert routers[0].raises["check"] == []
+
+
 @pytest.mark.parametrize("ahead", [300.001, float("inf"), float("nan"), -2000.0])
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_an_instant_that_cannot_be_right_is_invalid(ahead: float, dry_run: bool) -> None:
