@@ -179,7 +179,8 @@ def test_what_nobody_can_know_is_asked_for(clean: Books) -> None:
         assert said in done.stdout
         assert clean.green() == ends_on
 
-    recover(0, "the plan: nothing to do", BLUE)
+    recover(0, "the plan: nothing to do", BLUE, bluegreen_recover_to="blue")
+    assert not clean.record_file.exists(), "nothing was done, and nothing is written down"
     clean.move(**SOME)
     recover(2, "the traffic is on blue and green; expected all of it on one colour", SOME)
     recover(2, "bluegreen_recover_to is gren; expected back, forward, blue or green", SOME, bluegreen_recover_to="gren")
