@@ -13,6 +13,7 @@ description:
   - Ends at once when a limit is passed, with the verdict C(fail); the task then fails, with the code
     C(threshold_exceeded).
   - A load balancer that cannot be asked is C(blind), which is never C(fail).
+  - That none of its members is ready, in two looks in a row, is C(fail), also where the provider counts no requests.
 extends_documentation_fragment:
   - bluegreen.deploy.routes
   - ansible.builtin.action_common_attributes
@@ -109,6 +110,13 @@ pooled:
   returned: always
   type: bool
   sample: false
+counted:
+  description: >-
+    Whether requests were counted. Where the provider counts none, only that members are ready was watched, if it knows
+    its members.
+  returned: always
+  type: bool
+  sample: true
 blind_looks:
   description: How many looks failed.
   returned: always

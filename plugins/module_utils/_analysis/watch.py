@@ -79,6 +79,8 @@ class Verdict:
     samples: tuple[Sample, ...] = ()
     pooled: bool = False
     """It is left to the fleet to judge."""
+    counted: bool = True
+    """False: the provider counts no requests, so that only the members were looked at, if they are known."""
 
     def as_result(self) -> dict[str, t.Any]:
         share = round(100 * self.errors / self.requests, 3) if self.requests else None
@@ -139,17 +141,17 @@ def watch(
             samples.append(Sample(_now(), step.requests, step.errors, _rounded(count.latency_ms)))
             last = count
             unready = unready + 1 if count.ready == 0 else 0
-            bad = _total(recent, limits, unready, UNREADY) or (None if pooled else past(recent, limits))
+            bad = _total(recent, limits, unready) or (None if pooled else past(recent, limits))
             if bad:
                 return _verdict("fail", bad, whole, blind, samples)
         left = deadline - clock.now()
-        if left <= 0:
+        if left <= 0 and (count is None or not unready):
             break
-        clock.sleep(min(interval, left))
-    if blind and blind >= len(samples):
+        clock.sleep(min(interval, left) if left > 0 else interval)  # none was ready at the end: look once more
+    if blind and (unready or blind >= len(samples)):
         lost = f"{blind} of {blind + len(samples)} looks failed; the last: {reason}"
         return _verdict("blind", lost, whole, blind, samples)
-    bad = _total(whole, limits, unready, 1)
+    bad = _total(whole, limits, unready)
     verdict, told = ("fail", bad) if bad else _in_the_end(whole, limits, duration, pooled)
     return replace(_verdict(verdict, told, whole, blind, samples), pooled=pooled and verdict == "inconclusive")
 
@@ -174,9 +176,9 @@ def _since(first: Count, count: Count) -> Count:
     return Count(count.requests - first.requests, count.errors - first.errors, count.latency_ms, count.ready)
 
 
-def _total(recent: Count, limits: Limits, unready: int, patience: int) -> str | None:
+def _total(recent: Count, limits: Limits, unready: int) -> str | None:
     """Why the colour serves nobody at all."""
-    if unready >= patience:
+    if unready >= UNREADY:
         return "none of its members is ready"
     judged = limits.max_error_share is not None and limits.max_error_share < 100
     if judged and recent.requests >= TOTAL and recent.errors >= recent.requests:

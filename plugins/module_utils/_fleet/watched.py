@@ -54,7 +54,9 @@ class Seen:
     errors: int = 0
     latency_ms: float | None = None
     looked: bool = True
-    """False: its provider counts nothing."""
+    """False: there was nothing to look at."""
+    counted: bool = True
+    """False: its provider counts nothing, so that no time will show that the colour is good."""
 
     @classmethod
     def of(cls, watched: t.Mapping[str, t.Any]) -> Seen:
@@ -65,6 +67,7 @@ class Seen:
             int(watched.get("errors") or 0),
             watched.get("latency_ms"),
             bool(watched.get("samples") or watched.get("blind_looks")),
+            bool(watched.get("counted", True)),
         )
 
 
@@ -112,7 +115,7 @@ def judge(seen: t.Mapping[str, Seen], rules: Rules, before: Judgement) -> Judgem
     whole = _pool([before.counted, recent])
     watched_for = before.watched_for + before.next
     verdict, reason = _verdict(seen, rules, recent, whole, watched_for)
-    decision = _decision(verdict, rules, watched_for, any(one.looked for one in seen.values()))
+    decision = _decision(verdict, rules, watched_for, seen)
     return Judgement(
         verdict=verdict,
         reason=reason,
@@ -144,7 +147,7 @@ def _verdict(
     blind = _told(seen, "blind")
     if blind:
         return "blind", blind
-    if not any(one.looked for one in seen.values()):
+    if not any(one.counted for one in seen.values()):
         return "inconclusive", next(iter(seen.values())).reason
     if whole.requests < rules.limits.min_requests:
         return "inconclusive", f"{too_few(whole, rules.limits, watched_for)}{_where(seen)}"
@@ -156,18 +159,18 @@ def _told(seen: t.Mapping[str, Seen], verdict: str) -> str:
 
 
 def _where(seen: t.Mapping[str, Seen]) -> str:
-    uncounted = [host for host, one in seen.items() if not one.looked]
+    uncounted = [host for host, one in seen.items() if not one.counted]
     if uncounted:
         return f" (without {', '.join(uncounted)}, where nothing is counted)"
     return f" (over {len(seen)} load balancers)" if len(seen) > 1 else ""
 
 
-def _decision(verdict: str, rules: Rules, watched_for: float, looked: bool) -> str:
+def _decision(verdict: str, rules: Rules, watched_for: float, seen: t.Mapping[str, Seen]) -> str:
     if verdict in ("fail", "blind"):
         return "back" if verdict == "fail" else "hold"
-    if looked and watched_for < rules.duration:
+    if watched_for < rules.duration and any(one.looked for one in seen.values()):
         return "watch"
     if verdict == "pass" or rules.on_inconclusive == "go_on":
         return "go_on"
-    more = looked and rules.on_inconclusive == "extend" and watched_for < rules.duration + rules.extend_for
-    return "watch" if more else "hold"
+    longer = rules.on_inconclusive == "extend" and any(one.counted for one in seen.values())
+    return "watch" if longer and watched_for < rules.duration + rules.extend_for else "hold"

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.module_utils._analysis.counters import counts
+from plugins.module_utils._analysis.counters import NOBODY_COUNTS, ONLY_READY, counts, watcher
 from plugins.module_utils._analysis.watch import Count
 from plugins.module_utils._errors import UnreachableError, UnsupportedError
 from plugins.module_utils._traffic.route import Route
-from plugins.module_utils._traffic.router import Activity, Counted
+from plugins.module_utils._traffic.router import Activity, Capabilities, Counted
 from tests.unit.plugins.module_utils._traffic.fakes import FakeRouter
 
 
@@ -55,3 +55,44 @@ def test_one_that_cannot_be_asked_makes_the_look_fail() -> None:
     asked[0].router.raises["observe"] = [UnreachableError("nobody answers")]  # type: ignore[attr-defined]
     with pytest.raises(UnreachableError):
         counts(asked, "green")
+
+
+class Knowing(Counting):
+    """Knows its members, and counts nothing."""
+
+    capabilities = Capabilities(finest_step=100, sticky=False, counts_connections=False, survives_reload=True)
+
+
+WATCH = {"duration": 0.05, "interval": 0.01, "window": 30.0, "max_error_share": 1.0, "max_latency_ms": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("routers", "verdict", "reason", "counted"),
+    [
+        ([Knowing(Activity(2, 0))], "fail", "none of its members is ready", False),
+        ([Knowing(Activity(2, 1)), Knowing(Activity(2, 0))], "fail", "none of its members is ready", False),
+        ([Knowing(Activity(2, 1))], "inconclusive", ONLY_READY, False),
+        ([Knowing(Activity(2, 1)), Knowing(None)], "inconclusive", ONLY_READY, False),
+        ([Knowing(None)], "inconclusive", NOBODY_COUNTS, False),
+        # beside one that counts
+        (
+            [Counting(Activity(2, 2, Counted(0, 0, 0, 0.0))), Knowing(Activity(2, 0))],
+            "fail",
+            "none of its members is ready",
+            True,
+        ),
+        (
+            [Counting(Activity(2, 2, Counted(0, 0, 0, 0.0))), Knowing(None)],
+            "inconclusive",
+            "0 requests in 0.05 s, and fewer than 50 prove nothing",
+            True,
+        ),
+    ],
+)
+def test_where_nobody_counts_it_is_seen_that_members_are_ready(
+    routers: list[Counting], verdict: str, reason: str, counted: bool
+) -> None:
+    named = [Route(f"r{number}", router) for number, router in enumerate(routers)]
+    found = watcher(named, {**WATCH, "min_requests": 50, "pooled": False})("green")
+    assert (found.verdict, found.reason, found.counted) == (verdict, reason, counted)
+    assert bool(found.samples) == (reason != NOBODY_COUNTS)

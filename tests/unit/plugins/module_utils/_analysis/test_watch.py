@@ -177,11 +177,14 @@ def seen_ready(*ready: int | None) -> list[Look]:
     ("looks", "verdict", "seconds"),
     [
         (seen_ready(2, 2, 0, 0, 0), "fail", 3),
-        (seen_ready(2, 2, 2, 2, 0), "fail", 4),  # at the end there is no second look
+        # none at the end: one more look tells
+        (seen_ready(2, 2, 2, 2, 0), "fail", 5),
+        (seen_ready(0), "fail", 1),
         (seen_ready(2, 0, 2, 0, 2), "inconclusive", 4),  # a blink of a health check
         (seen_ready(0, 2, 2), "inconclusive", 2),
         (seen_ready(None, None, None), "inconclusive", 2),
         ([*seen_ready(2, 0), None, *seen_ready(0, 2)], "fail", 3),
+        ([*seen_ready(2, 2, 0), None], "blind", 3),  # nobody could look once more
     ],
 )
 def test_a_colour_that_is_watched_and_has_no_ready_member_fails(

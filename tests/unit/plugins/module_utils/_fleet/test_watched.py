@@ -12,7 +12,8 @@ from plugins.module_utils._errors import InvalidError
 from plugins.module_utils._fleet.watched import Judgement, Rules, Seen, begin, judge
 
 LIMITS = Limits(max_error_share=1, max_latency_ms=100, min_requests=50)
-NOTHING_COUNTED = Seen("inconclusive", "nothing was watched: nothing is counted", looked=False)
+NOTHING_COUNTED = Seen("inconclusive", "nothing was watched: nothing is counted", looked=False, counted=False)
+ONLY_READY = Seen("inconclusive", "only its members were watched", counted=False)
 BLIND = Seen("blind", "3 of 3 looks failed; the last: nobody answers")
 TOTAL = Seen("fail", "none of its members is ready")
 
@@ -117,7 +118,10 @@ FEW, MANY, BAD = fleet(saw(5), saw(5)), fleet(saw(40), saw(40)), fleet(saw(40, 9
         ([FEW, FEW, FEW], {"on_inconclusive": "extend", "extend_for": 20}, "inconclusive", "hold", 30),
         ([FEW] * 5, {"on_inconclusive": "extend", "extend_for": 60}, "pass", "go_on", 70),  # together they are enough
         ([MANY], {"on_inconclusive": "hold"}, "pass", "go_on", 10),
-        # nothing would be counted in a longer watch, either
+        # members are watched to the end, and nothing would be counted in a longer watch, either
+        ([fleet(ONLY_READY, ONLY_READY)] * 2, {"duration": 20}, "inconclusive", "go_on", 20),
+        ([fleet(ONLY_READY)], {"on_inconclusive": "extend", "extend_for": 60}, "inconclusive", "hold", 10),
+        ([fleet(ONLY_READY, TOTAL)], {"duration": 20}, "fail", "back", 15),
         ([fleet(NOTHING_COUNTED)], {"on_inconclusive": "extend", "extend_for": 60}, "inconclusive", "hold", 10),
     ],
 )
@@ -157,7 +161,8 @@ def test_where_nothing_was_watched_there_is_no_verdict() -> None:
 def test_what_a_module_returns_is_read() -> None:
     told = {"verdict": "blind", "reason": "why", "requests": 0, "errors": 0, "latency_ms": None, "blind_looks": 3}
     assert Seen.of(told) == Seen("blind", "why")
-    assert not Seen.of({"verdict": "inconclusive", "reason": "", "samples": [], "blind_looks": 0}).looked
+    nothing = {"verdict": "inconclusive", "reason": "", "samples": [], "blind_looks": 0, "counted": False}
+    assert (Seen.of(nothing).looked, Seen.of(nothing).counted) == (False, False)
 
 
 @pytest.mark.parametrize(
