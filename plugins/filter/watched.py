@@ -74,6 +74,9 @@ _value:
     next:
       description: Seconds that the next watch lasts. 0 if there is none.
       type: float
+    slices:
+      description: How many more watches there may be.
+      type: int
     watched_for:
       description: Seconds that were watched so far.
       type: float

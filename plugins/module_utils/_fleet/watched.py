@@ -14,8 +14,8 @@ from .._errors import InvalidError
 SLICE = 15.0
 """Seconds that several load balancers count before their counts are pooled and judged."""
 
-MOST_SLICES = 40
-"""Of one watch; a longer one has longer slices, since each lies within the one before in the playbook."""
+MOST_SLICES = 240
+"""Of one watch, which is an hour; a longer one has longer slices, since a playbook holds all of them from its start."""
 
 POLICIES = ("go_on", "hold", "extend")
 
@@ -42,6 +42,14 @@ class Rules:
         if left <= 0:
             return min(longest, left + self.extend_for)
         return left if load_balancers == 1 else min(longest, left)
+
+    def slices_after(self, load_balancers: int, watched_for: float) -> int:
+        """How many more there are at most."""
+        many, whole = 0, self.duration + (self.extend_for if self.on_inconclusive == "extend" else 0.0)
+        while watched_for < whole:
+            watched_for += self.next_slice(load_balancers, watched_for)
+            many += 1
+        return many
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ class Judgement:
     decision: str = "go_on"
     next: float = 0.0
     """Seconds of the watch that comes next."""
+    slices: int = 0
+    """How many more watches may come."""
     watched_for: float = 0.0
     requests: int = 0
     errors: int = 0
@@ -104,7 +114,8 @@ class Judgement:
 
 def begin(rules: Rules, load_balancers: int) -> Judgement:
     """Before the first watch: how long it lasts. 0: one look."""
-    return Judgement(decision="watch", next=rules.next_slice(load_balancers, 0.0) if rules.duration else 0.0)
+    first = rules.next_slice(load_balancers, 0.0) if rules.duration else 0.0
+    return Judgement(decision="watch", next=first, slices=rules.slices_after(load_balancers, first) + 1)
 
 
 def judge(seen: t.Mapping[str, Seen], rules: Rules, before: Judgement) -> Judgement:
@@ -121,6 +132,7 @@ def judge(seen: t.Mapping[str, Seen], rules: Rules, before: Judgement) -> Judgem
         reason=reason,
         decision=decision,
         next=rules.next_slice(len(seen), watched_for) if decision == "watch" else 0.0,
+        slices=rules.slices_after(len(seen), watched_for) if decision == "watch" else 0,
         watched_for=watched_for,
         requests=whole.requests,
         errors=whole.errors,

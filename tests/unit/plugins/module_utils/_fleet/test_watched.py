@@ -136,11 +136,13 @@ def test_several_are_judged_again_and_again_and_one_judges_for_itself() -> None:
     rules = Rules(LIMITS, 40)
     assert (begin(rules, 1).next, begin(rules, 2).next) == (40, 15)
     found = begin(rules, 2)
-    lengths = []
+    lengths, left = [], []
     while found.decision == "watch":
         lengths.append(found.next)
+        left.append(found.slices)
         found = judge(MANY, rules, found)
-    assert (lengths, found.decision, found.requests) == ([15, 15, 10], "go_on", 240)
+    assert (lengths, left, found.decision, found.requests) == ([15, 15, 10], [3, 2, 1], "go_on", 240)
+    assert found.slices == 0
 
 
 def test_trouble_that_starts_late_is_not_hidden_by_a_long_good_time() -> None:
@@ -176,4 +178,16 @@ def test_rules_that_cannot_be_are_refused(options: dict[str, t.Any]) -> None:
 def test_who_watches_for_no_time_looks_once_and_whoever_watches_long_does_so_in_few_slices() -> None:
     assert begin(Rules(LIMITS, 0, extend_for=300), 2).next == 0
     assert begin(Rules(LIMITS, 300), 2).next == 15
-    assert begin(Rules(LIMITS, 3600), 2).next == 90
+    assert (begin(Rules(LIMITS, 3600), 2).next, begin(Rules(LIMITS, 3600), 2).slices) == (15, 240)
+    assert begin(Rules(LIMITS, 36000), 2).next == 150
+
+
+@pytest.mark.parametrize(
+    ("duration", "policy", "load_balancers", "slices"),
+    [(40, "go_on", 1, 0), (40, "extend", 1, 20), (40, "hold", 2, 2), (40, "extend", 2, 22), (0, "go_on", 2, 0)],
+)
+def test_how_many_more_watches_there_may_be_is_known_from_the_first_one(
+    duration: float, policy: str, load_balancers: int, slices: int
+) -> None:
+    rules = Rules(LIMITS, duration, policy, extend_for=300)
+    assert begin(rules, load_balancers).slices == slices + 1
