@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All options of a release at once; documented in the module of the same name.
 
-An action plugin, because it looks at variables and task files, which are on the controller, and asks nothing of the host.
+An action plugin, because it looks at variables and task files, which are on the controller, and asks
+nothing of the host.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ name: cause
 short_description: Why a block failed, whichever host it failed on
 version_added: 0.1.0
 description:
-  - In a C(rescue) each host knows only its own failed task. This returns what the first host that has one says, the same
-    for every host.
+  - In a C(rescue) each host knows only its own failed task. This returns what the first host that has one says,
+    the same for every host.
   - Of a loop it returns what the failed items say. Of a task with C(no_log) it returns the name of the task only.
 author:
   - bluegreen.deploy contributors (@bluegreen-deploy)

@@ -81,7 +81,7 @@ class DeniedError(BlueGreenError):
 
 
 class ConflictError(BlueGreenError):
-    """The traffic is not where it was expected: somebody else moved it."""
+    """Something is not as it was read, or as it was left: it has changed meanwhile."""
 
     code = "conflict"
 

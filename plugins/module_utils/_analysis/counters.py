@@ -42,7 +42,7 @@ def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Calla
     return lambda colour: _members(routes, colour, times)
 
 
-def _members(routes: t.Sequence[Route], colour: str, times: t.Mapping[str, float]) -> Verdict:
+def _members(routes: t.Sequence[Route], colour: str, times: t.Mapping[str, t.Any]) -> Verdict:
     if all(ready is None for ready in of_all(lambda route: _ready(route, colour), routes)):
         return Verdict("inconclusive", NOBODY_COUNTS, counted=False)
     seen = watch(lambda: counts(routes, colour), Limits(None, None, 1), **times)

@@ -150,7 +150,7 @@ class RecordSets:
         raise ConflictError(
             f"{self.what} is {told(now)} now",
             f"{told(before for before, _after in moves)}, as it was read, with the same values",
-            "Somebody else changed it, and nothing was done",
+            "It has changed since it was read, and nothing was done: see who changes it, a person or a program",
         ) from error
 
 

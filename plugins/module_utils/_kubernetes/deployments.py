@@ -102,7 +102,7 @@ class Deployment:
         raise ConflictError(
             f"Deployment {self.name} has {found.as_result()}",
             f"{before.as_result()}, as it was read",
-            "Somebody else changes it: see who",
+            "It has changed since it was read: see who changes it, a person or a controller",
         ) from error
 
     def keeps_history(self) -> bool:

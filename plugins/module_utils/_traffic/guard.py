@@ -79,7 +79,7 @@ def _moved_meanwhile(
     ended: t.Mapping[str, Split | None],
     began: float,
 ) -> BlueGreenError | None:
-    """What was watched must be what there is in the end. A conflict: somebody has moved it, and it stays so.
+    """What was watched must be what there is in the end. A conflict: it was changed, and stays so.
 
     ``ended`` has the routes that could be read.
     """

@@ -108,7 +108,7 @@ class Selected:
             raise ConflictError(
                 f"Service {self.name} now selects {_words(self.selector())}",
                 f"{_words(before)}, as it was read",
-                "Somebody else moved the traffic",
+                "It has changed since it was read: see who changes it, a person or a controller",
             ) from error
 
     def _spec(self) -> Json:
@@ -260,7 +260,11 @@ def _follow(preview: Selected, colour: str) -> None:
         if preview.read() != colour:
             preview.select(colour)
     except ConflictError as error:
-        raise DriftError(error.found, error.expected, "Somebody else changes the preview Service") from error
+        raise DriftError(
+            error.found,
+            error.expected,
+            "The preview Service was changed meanwhile: see by whom",
+        ) from error
 
 
 def _words(selector: t.Mapping[str, str]) -> str:

@@ -22,6 +22,8 @@ from .split import WHOLE, Split, describe
 LOOK = 5.0
 """Seconds that one look at a Deployment lasts."""
 
+MEANWHILE = "They have changed since they were read, by somebody else or by an autoscaler"
+
 
 class KubernetesWorkers(Router):
     """The new colour's pods are started and ready before the old one's are stopped."""
@@ -61,16 +63,14 @@ class KubernetesWorkers(Router):
         if not self._states:
             self.read()
         if self._split() != expected:
-            raise ConflictError(
-                f"the split is {describe(self._split())}", describe(expected), "Somebody else changed the workers"
-            )
+            raise ConflictError(f"the split is {describe(self._split())}", describe(expected), MEANWHILE)
         (raised, many), (lowered, none) = self._steps(wanted)
         self._scale(raised, many)
         self._wait(raised)
         try:
             self._scale(lowered, none)
         except ConflictError as error:  # the other one is raised already, and is to be put back
-            raise DriftError(error.found, error.expected, "Somebody else changed the workers") from error
+            raise DriftError(error.found, error.expected, MEANWHILE) from error
 
     def verify(self, wanted: Split) -> bool | None:
         """As many pods as there are to be, ready, and none of the other colour but those that are leaving.

@@ -115,7 +115,7 @@ def go_back(
 ) -> bool:
     """Put ``home`` in force where it is not; returns whether something was changed. ``drift`` was there before.
 
-    Raises ``conflict`` where somebody else has moved the traffic: the split in force is neither that nor one of
+    Raises ``conflict`` where the traffic has been moved since: the split in force is neither that nor one of
     ``ours`` (None: any is), and has not come about by itself ``since`` then. Where nobody serves it always goes home.
     """
     try:

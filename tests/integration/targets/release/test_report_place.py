@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,18 @@ def test_the_report_is_the_users_and_the_last_line_says_where(stage: Any) -> Non
     assert f"The report: {kept} on lb1" in last_line(awx.stdout), awx.stdout
     assert kept.exists()
     assert not (ROOT / "playbooks" / "reports").exists()
+
+
+def test_a_report_that_is_lost_in_the_middle_ends_no_release(stage: Any) -> None:
+    reports, hook = stage.rig.directory / "reports", stage.rig.directory / "lose.yml"
+    hook.write_text(f"- name: Lose it\n  ansible.builtin.command: sh -c 'rm -r {reports} && touch {reports}'\n")
+    try:
+        done = stage.rig.play("release", bluegreen_version="1.1", bluegreen_before_switch=[str(hook)])
+    finally:
+        reports.unlink()
+    assert done.returncode == 0, done.stdout
+    assert stage.map_entry() == "shop green:blue:0"
+    assert json.loads((stage.rig.directory / "record" / "shop.json").read_text())["release"]["state"] == "released"
+    last = last_line(done.stdout)
+    assert f"The report is nowhere: {reports} " in last, last
+    assert "Set bluegreen_report_dir to a directory of yours" in last

@@ -44,7 +44,11 @@ def failed(result: t.Any, **task: t.Any) -> dict[str, t.Any]:
             {},
             "the task 'Try it' failed; what it says is not shown, as no_log is set",
         ),
-        (failed({"msg": "hunter22"}, no_log=True), {}, "the task 'Try it' failed; what it says is not shown, as no_log"),
+        (
+            failed({"msg": "hunter22"}, no_log=True),
+            {},
+            "the task 'Try it' failed; what it says is not shown",
+        ),
     ],
 )
 def test_every_host_says_the_same(lb1: t.Any, lb2: t.Any, why: str) -> None:
