@@ -8,6 +8,7 @@ A kind takes what was given, which is never empty, and returns the value that is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import typing as t
@@ -72,9 +73,16 @@ def version(given: t.Any) -> str:
     return str(given).strip()
 
 
+def text(given: t.Any) -> str:
+    """One line, without the space that a form leaves around it."""
+    if isinstance(given, (list, tuple, dict, bool)):
+        raise UnfitError("a text")
+    return str(given).strip()
+
+
 def texts(given: t.Any) -> list[str]:
-    """A list, or a text that is one: as JSON, or with commas."""
-    found = _several(given, ",")
+    """A list, or a text that is one: with commas, in lines, in brackets, or in lines with dashes."""
+    found = _several(given)
     if any(isinstance(each, (list, dict, bool)) or not str(each).strip() for each in found):
         raise UnfitError("a list of texts, or a text with commas in between")
     return [str(each).strip() for each in found]
@@ -82,7 +90,9 @@ def texts(given: t.Any) -> list[str]:
 
 def commands(given: t.Any) -> list[str]:
     """As texts, but a command may well have commas in it."""
-    return texts([given] if isinstance(given, str) and not given.strip().startswith("[") else given)
+    if isinstance(given, str) and not given.strip().startswith("["):
+        return texts([_undashed(line) for line in given.splitlines() if line.strip()])
+    return texts(given)
 
 
 def colours(given: t.Any) -> list[str]:
@@ -95,7 +105,7 @@ def colours(given: t.Any) -> list[str]:
 def canary_steps(given: t.Any) -> list[Number]:
     """Rising percentages. The whole follows by itself, so that a 100 at the end says nothing new."""
     expected = "rising percentages above 0 and up to 100 such as [10, 50], in steps of 0.01, or [] for no canary"
-    several = [given] if isinstance(given, (int, float)) else _several(given, ",")
+    several = [given] if isinstance(given, (int, float)) else _several(given)
     steps = [_number(each, expected) for each in several]
     whole = [share * HUNDRED for share in steps]
     if steps != sorted({*steps}) or any(not 0 < share <= HUNDRED for share in steps):
@@ -105,18 +115,29 @@ def canary_steps(given: t.Any) -> list[Number]:
     return [share for share in steps if share != HUNDRED]
 
 
-def _several(given: t.Any, mark: str) -> list[t.Any]:
+def _several(given: t.Any) -> list[t.Any]:
     if isinstance(given, (list, tuple)):
         return list(given)
     if not isinstance(given, str):
         raise UnfitError("a list")
-    text = given.strip()
-    if not text.startswith("["):
-        return [part.strip() for part in text.split(mark)]
-    try:
-        return list(json.loads(text.replace("'", '"')))
-    except ValueError as error:
-        raise UnfitError("a list") from error
+    whole = given.strip()
+    if not whole.startswith("["):
+        return _parts(whole)
+    with contextlib.suppress(ValueError):
+        return list(json.loads(whole.replace("'", '"')))
+    if not whole.endswith("]") or "[" in whole[1:]:
+        raise UnfitError("a list")
+    return _parts(whole[1:-1])  # as YAML has it, without quotes
+
+
+def _parts(whole: str) -> list[str]:
+    lines = [_undashed(line).rstrip(",") for line in whole.splitlines() if line.strip()]
+    return [part.strip().strip("'\"") for line in lines for part in line.split(",")]
+
+
+def _undashed(line: str) -> str:
+    """A line of a YAML list, as people write it into a form."""
+    return line.strip().removeprefix("- ").strip()
 
 
 def _number(given: t.Any, expected: str) -> Number:

@@ -17,12 +17,16 @@ from .kinds import (
     count,
     number,
     one_of,
+    text,
     texts,
     version,
     yes_or_no,
 )
 
 PREFIX = "bluegreen_"
+
+NOTHING = ("", "None", "null", "~")
+"""What a field that was left empty becomes on its way: the nothing of a form, of Python, and of YAML twice."""
 
 _SECONDS = number("seconds, 0 or more", "30")
 _SOME_SECONDS = number("seconds, more than 0", "30", above=True)
@@ -66,13 +70,18 @@ OPTIONS: dict[str, Kind] = {
     "on_inconclusive": one_of("go_on", "hold", "extend"),
     "on_partial": one_of("back", "keep"),
     "recover_fails": yes_or_no,
+    "recover_to": text,
+    "release": text,
     "required_checks": texts,
+    "retire_colour": text,
     "retire_quiet": _SECONDS,
     "retire_timeout": _SECONDS,
     "revert_after": _SECONDS,
     "rollback_fails": yes_or_no,
+    "rollback_to": text,
     "smoke_commands": commands,
     "thaw": yes_or_no,
+    "to": text,
     "together": yes_or_no,
     "watch": _SECONDS,
     "watch_interval": _SOME_SECONDS,
@@ -83,7 +92,7 @@ OPTIONS: dict[str, Kind] = {
 
 def converted(name: str, given: t.Any, default: t.Any = "") -> t.Any:
     """What is meant; the default where nothing was given, as by an empty field of a survey. Raises ``invalid``."""
-    if given is None or (isinstance(given, str) and not given.strip()):
+    if given is None or (isinstance(given, str) and given.strip() in NOTHING):
         return default
     try:
         return OPTIONS[name](given)

@@ -15,7 +15,7 @@ from plugins.module_utils._errors import InvalidError
 from plugins.module_utils._options.table import OPTIONS, PREFIX, converted, wrong
 
 ROOT = Path(__file__).parents[5]
-NOTHING = ("", "  ", None)
+NOTHING = ("", "  ", None, "None", "null", " ~\n")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,19 @@ NOTHING = ("", "  ", None)
         ("colours", "stable,next", ["stable", "next"]),
         ("smoke_commands", "curl -d a,b", ["curl -d a,b"]),
         ("deploy", "deploy.yml", ["deploy.yml"]),
+        # what people type into a text area, and what becomes of several that were chosen
+        ("canary_steps", "10\n50\n", [10, 50]),
+        ("canary_steps", "- 10\n- 50", [10, 50]),
+        ("gone", "lb2\r\nlb3\r\n", ["lb2", "lb3"]),
+        ("gone", "[lb2, lb3]", ["lb2", "lb3"]),
+        ("gone", "- 'lb2'\n- \"lb3\"\n", ["lb2", "lb3"]),
+        ("gone", "lb2,\nlb3", ["lb2", "lb3"]),
+        ("required_checks", "[]", []),
+        ("smoke_commands", "curl -d a,b\nwget -q c\n", ["curl -d a,b", "wget -q c"]),
+        ("smoke_commands", "- curl -d a,b\n- wget -q c", ["curl -d a,b", "wget -q c"]),
+        ("deploy", "hooks/deploy.yml\nhooks/notify.yml", ["hooks/deploy.yml", "hooks/notify.yml"]),
+        ("to", " green\n", "green"),
+        ("release", "shop-1.1 ", "shop-1.1"),
     ],
 )
 def test_what_is_given_as_text_is_taken_as_what_it_means(name: str, given: t.Any, meant: t.Any) -> None:
@@ -84,6 +97,10 @@ def test_an_empty_field_of_a_survey_is_the_default(name: str, given: t.Any) -> N
         ("colours", "blue", "two different names"),
         ("colours", ["blue", "blue"], "two different names"),
         ("gone", {"lb3": True}, "a list"),
+        ("gone", "[lb2, [lb3]", "a list"),
+        ("gone", "lb2,,lb3", "a list of texts"),
+        ("canary_steps", "none", "or [] for no canary"),
+        ("to", ["green"], "a text"),
         ("gone", [["lb3"]], "a list of texts"),
     ],
 )
