@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from demo.rig import ROOT, wait_until
-from plugins.module_utils._errors import ConflictError
+from plugins.module_utils._errors import ConflictError, DeniedError
 from plugins.module_utils._traffic import revert
 from plugins.module_utils._traffic.fence import Fence
 from tests.integration.balancer import BLUE, GREEN, Balancer, asking, green, playbook
@@ -331,6 +332,71 @@ def test_through_ansible_it_is_the_same(host: Host, tmp_path: Path) -> None:
     assert host.balancer.router("map").read() == GREEN
     wait_until(lambda: host.state() == "fired", 20, "it fires")
     assert host.balancer.router("map").read() == BLUE
+
+
+# --- A full disk ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(host: Host) -> Iterator[Path]:
+    """The state directory on a small file system of its own; whoever wants it full fills it."""
+    host.state_dir.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", str(host.state_dir)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"NOT TESTED: a full disk, because a small one cannot be mounted: {done.stderr.strip()}")
+    try:
+        yield host.state_dir
+    finally:
+        host.wait_for_end()
+        subprocess.run(["umount", str(host.state_dir)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """To the last byte."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+def test_a_disk_without_room_for_the_watchdog_is_found_in_check_mode(host: Host, disk: Path) -> None:
+    filler = fill(disk)
+    for check in (True, False):
+        refused = host.traffic(to="green", token=1, revert_after=30, _ansible_check_mode=check)
+        assert refused["failure"] == {"code": "denied"}, refused["msg"]
+        assert "No space left on device" in refused["msg"]
+        assert host.balancer.entry() == "blue:green:0"
+    filler.unlink()
+    assert host.traffic(to="green", token=1, _ansible_check_mode=True)["changed"]
+
+
+def test_a_watchdog_goes_home_and_waits_for_its_lock_on_a_full_disk(
+    host: Host, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revert, "SAYS_SO", 0.05)
+    assert host.traffic(to="green", token=1, revert_after=600)["changed"]
+    file = revert.RevertFile(str(disk), APP)
+    armed = file.read()
+    assert armed
+    filler = fill(disk)
+    with contextlib.ExitStack() as held:
+        held.enter_context(file.locked())
+        said = []
+        monkeypatch.setattr(
+            file, "say_waits", lambda what: (said.append(what), revert.RevertFile.say_waits(file, what))
+        )
+        with ThreadPoolExecutor(1) as pool:
+            fired = pool.submit(revert.fire, file, armed.serial)
+            wait_until(lambda: len(said) > 1, 20, "it says that it waits, again and again")
+            assert host.balancer.entry() == "green:blue:0"
+            held.close()
+            with pytest.raises(DeniedError, match="No space left on device"):  # what it has done it cannot write down
+                fired.result(20)
+    assert host.balancer.entry() == "blue:green:0"
+    filler.unlink()
+    assert host.confirm(1)["was"] == "armed"
 
 
 # --- The fence and the instant ----------------------------------------------------------------------------
