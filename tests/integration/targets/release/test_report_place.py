@@ -57,5 +57,5 @@ def test_a_report_that_is_lost_in_the_middle_ends_no_release(stage: Any) -> None
     assert stage.map_entry() == "shop green:blue:0"
     assert json.loads((stage.rig.directory / "record" / "shop.json").read_text())["release"]["state"] == "released"
     last = last_line(done.stdout)
-    assert f"The report is nowhere: {reports} " in last, last
+    assert f"The report is nowhere: {reports}" in last, last
     assert "Set bluegreen_report_dir to a directory of yours" in last
