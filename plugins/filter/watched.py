@@ -13,7 +13,7 @@ description:
   - Pools what each load balancer has counted in a watch of M(bluegreen.deploy.traffic), and returns one verdict and
     what follows from it, the same for every load balancer.
   - Without a result it returns how long the first watch lasts. Several load balancers count for at most 15 seconds
-    before they are judged together; a single one judges all along.
+    before they are judged together, or longer in a watch of more than an hour; a single one judges all along.
   - That nobody could look, or that there were too few requests to tell, is never a pass.
 author:
   - bluegreen.deploy contributors (@bluegreen-deploy)
