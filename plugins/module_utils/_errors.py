@@ -74,6 +74,12 @@ class TimeLimitError(BlueGreenError):
     code = "timeout"
 
 
+class RefusedError(BlueGreenError):
+    """What we asked to take something new has said no, and goes on with what it has."""
+
+    code = "refused"
+
+
 class DeniedError(BlueGreenError):
     """We may not do it."""
 

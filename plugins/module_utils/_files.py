@@ -70,9 +70,9 @@ class Folder:
             )
         return content
 
-    def replace(self, name: str, content: bytes, *, keep: bool = False) -> None:
+    def replace(self, name: str, content: bytes, *, mode: int = 0o600, keep: bool = False) -> None:
         """Give the file this content, for nobody else to read. ``keep`` its mode and owner, if it is there."""
-        _replace(self._handle, name, content, 0o600, keep)
+        _replace(self._handle, name, content, mode, keep)
 
     def link(self, name: str) -> str | None:
         """Where it leads to. None: it is no link."""

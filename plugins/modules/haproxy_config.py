@@ -14,6 +14,7 @@ description:
     touched.
   - The whole candidate is checked with C(haproxy -c) before it replaces the file, of which a backup is kept. If HAProxy
     runs, it is reloaded; if it does not take the new configuration, the old file is put back.
+  - A run that was killed before the reload had ended leaves a mark beside the file, and the next run reloads.
   - Where the traffic is belongs to the switch. An entry of the map that is there is never changed.
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
@@ -163,9 +164,12 @@ options:
     type: path
     default: /run/haproxy-master.sock
   timeout:
-    description: Seconds to wait for a new worker.
+    description:
+      - Seconds to wait for HAProxy, above all for a new worker, which reads all certificates before it serves.
+      - A reload that has not ended by then is not one that was refused. The file stays as it is, nothing is put back,
+        and the next run reloads once more.
     type: float
-    default: 15.0
+    default: 60.0
 """
 
 EXAMPLES = r"""
@@ -194,6 +198,19 @@ adopted:
   returned: success
   type: bool
   sample: true
+failure:
+  description: Why it failed, for a playbook to decide on.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description:
+        - V(refused) if HAProxy did not take the configuration, and the file is as it was; V(timeout) or
+          V(unreachable) if that is not known, and the new file stays.
+        - Else one of V(invalid), V(missing), V(denied), V(conflict), V(drift), V(failed), with the file as it was.
+      type: str
+  sample:
+    code: refused
 """
 
 import functools
@@ -235,7 +252,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "binary": {"type": "path", "default": "/usr/sbin/haproxy"},
     "control": {"type": "str", "choices": ["systemd", "direct"], "default": "systemd"},
     "master_socket": {"type": "path", "default": "/run/haproxy-master.sock"},
-    "timeout": {"type": "float", "default": 15.0},
+    "timeout": {"type": "float", "default": 60.0},
 }
 
 

@@ -45,9 +45,9 @@ options:
     choices: [started, reloaded]
     default: started
   timeout:
-    description: Seconds to wait for a new worker.
+    description: Seconds to wait for HAProxy, above all for a new worker, which reads all certificates before it serves.
     type: float
-    default: 15.0
+    default: 60.0
 """
 
 EXAMPLES = r"""
@@ -64,6 +64,16 @@ worker:
   returned: success, when one runs
   type: int
   sample: 4711
+failure:
+  description: Why it failed, for a playbook to decide on.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: One of V(invalid), V(missing), V(unreachable), V(timeout), V(denied), V(refused), V(failed).
+      type: str
+  sample:
+    code: timeout
 """
 
 import functools
@@ -80,14 +90,14 @@ ARGUMENT_SPEC = {
     "pid_file": {"type": "path", "required": True},
     "binary": {"type": "path", "default": "/usr/sbin/haproxy"},
     "state": {"type": "str", "choices": ["started", "reloaded"], "default": "started"},
-    "timeout": {"type": "float", "default": 15.0},
+    "timeout": {"type": "float", "default": 60.0},
 }
 
 
 def process(module: AnsibleModule) -> dict[str, t.Any]:
     p = module.params
     master = Master(p["master_socket"], p["timeout"])
-    changed = p["state"] == "reloaded" or master.worker() is None
+    changed = p["state"] == "reloaded" or not master.running()
     if changed and not module.check_mode:
         if p["state"] == "reloaded":
             master.reload()

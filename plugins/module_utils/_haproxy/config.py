@@ -11,14 +11,15 @@ import re
 import typing as t
 from pathlib import Path
 
-from .._errors import ConflictError, InvalidError, MissingError
+from .._errors import BlueGreenError, ConflictError, InvalidError, MissingError
+from . import command_line, config_map
 from . import config_inputs as check
-from . import config_map
 from .config_app import App, ByHeader, Members, Sticky
 from .config_base import Base
-from .config_file import ConfigFile, Process, masked_diff, read_whole
+from .config_file import ConfigFile, Process, masked_diff
 from .config_state import make_state_file
 from .config_text import ConfigText
+from .map_file import MapFile
 from .process import Master, Run
 from .runtime_api import RuntimeApi
 from .service import Service
@@ -40,6 +41,20 @@ class Order:
 
     def text(self, old: ConfigText) -> ConfigText:
         return old.with_app(self.app, self.base) if self.app else old.without_app(self.name)
+
+    def is_running(self) -> bool:
+        """Asked before anything is changed. Raises C(conflict) for a HAProxy that would not be reloaded."""
+        if self.process.running():
+            return True
+        others = command_line.with_file(self.file.path)
+        if others:
+            raise ConflictError(
+                f"process {others[0].pid} is a HAProxy with {self.file.path}, and {self.process} is not running",
+                "one that can be reloaded, since it would go on with the old configuration, and a second one that is "
+                "started beside it would share the connections with it by chance",
+                "Stop it, and let this start it; or name what it was started by: control, master_socket",
+            )
+        return False
 
     def servers(self) -> str:
         try:
@@ -66,7 +81,7 @@ def order(p: t.Mapping[str, t.Any], run: Run) -> Order:
     )
     app = _app(p) if p["state"] == "present" else None
     master = Master(p["master_socket"], p["timeout"])
-    service = Service(run, "haproxy", p["socket"], master, p["timeout"])
+    service = Service(run, "haproxy", p["socket"], master, p["timeout"], may_go=app is None)
     return Order(
         name=check.name(p["app"], "app"),
         app=app,
@@ -87,7 +102,7 @@ def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -
     except (ConflictError, MissingError) as error:
         raise error.of(wanted.file.path) from error
     text = str(new)
-    table = read_whole(wanted.map)
+    table = MapFile(wanted.map).text()
     known = table is not None and config_map.with_entry(table, wanted.name, "") == table
     config_changes = text != (before or "") or (
         before is not None and wanted.file.mode_for(text) != wanted.file.mode_now()
@@ -95,7 +110,7 @@ def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -
     map_changes = known != bool(wanted.app)
     shown = masked_diff(before or "", text)
     result: dict[str, t.Any] = {
-        "changed": config_changes or map_changes,
+        "changed": config_changes or map_changes or wanted.file.is_marked(),
         "adopted": new.adopted,
         "diff": {
             "before": shown[0],
@@ -130,20 +145,33 @@ def _carry_out(
     wanted: Order, new: ConfigText, backup: t.Callable[[str], str], *, config_changes: bool, old: str | None
 ) -> dict[str, t.Any]:
     result: dict[str, t.Any] = {}
+    running = wanted.is_running()
     if wanted.app:
         config_map.make(wanted.map)
         make_state_file(new)
-    if config_changes:
+    if config_changes or wanted.app or wanted.file.is_marked():
         wanted.file.validate(str(new), old or "")
-    if wanted.app:
-        config_map.put_entry(wanted.map, wanted.name, wanted.entry, wanted.timeout)
-    if config_changes and old is not None:
-        result["backup_file"] = backup(wanted.file.path)
-    if config_changes or wanted.app:
-        wanted.file.replace(str(new), wanted.process, wanted.servers)
+        wanted.file.mark()
+        if wanted.app:
+            config_map.put_entry(wanted.map, wanted.name, wanted.entry, wanted.timeout)
+        if config_changes and old is not None:
+            result["backup_file"] = backup(wanted.file.path)
+        _put_in_force(wanted, str(new), result, running=running)
     if not wanted.app:
         config_map.put_entry(wanted.map, wanted.name, None, wanted.timeout)
     return result
+
+
+def _put_in_force(wanted: Order, text: str, result: dict[str, t.Any], *, running: bool) -> None:
+    if running:
+        try:
+            wanted.file.replace(text, wanted.process.reload, wanted.servers)
+        except BlueGreenError as error:
+            error.details.update(result)
+            raise
+    else:
+        wanted.file.write(text)
+    wanted.file.unmark()
 
 
 def _entry(p: t.Mapping[str, t.Any]) -> str:

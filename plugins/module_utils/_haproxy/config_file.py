@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import tempfile
 import typing as t
 from pathlib import Path
 
-from .._errors import BlueGreenError, DeniedError, InvalidError
+from .._errors import BlueGreenError, DeniedError, InvalidError, TimeLimitError, UnreachableError
 from .._files import replace_file
 from .config_state import carried_over
 from .config_text import ConfigText
@@ -110,33 +111,61 @@ class ConfigFile:
 
     def write(self, text: str) -> None:
         mode = self.mode_for(text)
-        try:
+        with self._writing():
             if self._real.exists():
                 self._real.chmod(mode)  # before it holds a secret, not after
             replace_file(str(self._real), text.encode(errors="surrogateescape"), mode)
+
+    def replace(self, new: str, reload: t.Callable[[], None], servers: t.Callable[[], str]) -> None:
+        """Put the text in force. If HAProxy does not take it, the old file is back for the next start.
+
+        A reload that has not ended is none that was refused: then HAProxy may run with the new file, or be about to.
+        """
+        old = self.read()
+        try:
+            with carried_over(ConfigText.parse(new), servers):
+                self.write(new)
+                reload()
+        except (TimeLimitError, UnreachableError) as error:
+            error.todo = (
+                f"{self.path} holds the new configuration, and whether HAProxy runs with it is not known: nothing "
+                f"was put back. {error.todo + '. ' if error.todo else ''}Once HAProxy is well, run this again: it "
+                "reloads once more"
+            )
+            raise
+        except BlueGreenError as error:
+            if old is None:
+                self._real.unlink(missing_ok=True)
+            else:
+                self.write(old)
+            self.unmark()
+            error.todo = f"The file {self.path} is as it was, for the next start. {error.todo}"
+            raise
+
+    # --- The mark of a change that HAProxy may not know of: a process that is killed takes nothing back ---------
+
+    @property
+    def _mark(self) -> Path:
+        return self._real.with_name(f".bluegreen-{self._real.name}.reload")
+
+    def is_marked(self) -> bool:
+        return self._mark.exists()
+
+    def mark(self) -> None:
+        with self._writing():
+            replace_file(str(self._mark), b"This file goes once HAProxy was reloaded with what lies here.\n", 0o600)
+
+    def unmark(self) -> None:
+        with self._writing():
+            self._mark.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> t.Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise DeniedError(
                 f"{self.path} cannot be written: {error.strerror}", "a directory to write to", "Use become"
-            ) from error
-
-    def replace(self, new: str, process: Process, servers: t.Callable[[], str]) -> None:
-        """Put the text in force. If HAProxy does not take it, the old file is back for the next start."""
-        old = self.read()
-        self.write(new)
-        if not process.running():
-            return
-        try:
-            with carried_over(ConfigText.parse(new), servers):
-                process.reload()
-        except BlueGreenError as error:
-            if old is None:
-                self._real.unlink()
-            else:
-                self.write(old)
-            raise type(error)(
-                error.found,
-                error.expected,
-                f"The file {self.path} is as it was, for the next start. {error.todo}",
             ) from error
 
 

@@ -8,11 +8,6 @@ Where the traffic is belongs to the switch: an entry that is there is never chan
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from .._errors import DeniedError
-from .._files import replace_file
-from .config_file import read_whole
 from .map_file import MapFile
 
 HEAD = "# One line is the whole routing state of an app: app active:candidate:share of the candidate in 0.01 %\n"
@@ -32,27 +27,16 @@ def without_entry(text: str, app: str) -> str:
 
 def make(path: str) -> None:
     """See that there is a map file, without which HAProxy takes no configuration that names it."""
-    if read_whole(path) is None:
-        _write(path, HEAD)
+    MapFile(path).make(HEAD)
 
 
 def put_entry(path: str, app: str, entry: str | None, timeout: float) -> None:
     """Write the map file with an entry for the app, or without one, while no switch is at it."""
-    if read_whole(path) is None:
+    file = MapFile(path)
+    if file.text() is None:
         return
-    with MapFile(path).locked(timeout):
-        old = read_whole(path)
+    with file.locked(timeout):
+        old = file.text()
         new = with_entry(old, app, entry) if entry is not None else without_entry(old or "", app)
         if new != old:
-            _write(path, new)
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        replace_file(str(Path(path).resolve()), text.encode(errors="surrogateescape"))
-    except OSError as error:
-        raise DeniedError(
-            f"the map file {path} cannot be written: {error.strerror}",
-            "a directory that is there, and that this user may write to",
-            "Use become",
-        ) from error
+            file.write(new)

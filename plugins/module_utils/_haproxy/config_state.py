@@ -10,11 +10,11 @@ weeks ago, a reload of somebody else's would put a server into maintenance again
 from __future__ import annotations
 
 import contextlib
+import os
 import typing as t
-from pathlib import Path
 
-from .._errors import MissingError
-from .._files import replace_file
+from .._errors import MissingError, TimeLimitError, UnreachableError
+from .._files import Folder
 from .config_text import ConfigText
 
 NOTHING = "1\n"
@@ -22,22 +22,28 @@ NOTHING = "1\n"
 
 
 def make_state_file(config: ConfigText) -> None:
-    """HAProxy warns where a state file that is named is missing."""
+    """HAProxy warns where a state file that is named is missing. One that others can write is refused."""
     path = config.own_state_file
-    if path and not Path(path).exists():
-        _write(path, NOTHING)
+    if path:
+        _write(path, NOTHING, anew=False)
 
 
 @contextlib.contextmanager
 def carried_over(config: ConfigText, servers: t.Callable[[], str]) -> t.Iterator[None]:
+    """For a reload within. It stays where the reload did not come to an end: a new worker may have it yet to read."""
     path = config.own_state_file
-    if path:
-        _write(path, still_true(servers(), config))
+    if not path:
+        yield
+        return
+    _write(path, still_true(servers(), config))
     try:
         yield
-    finally:
-        if path:
-            _write(path, NOTHING)
+    except (TimeLimitError, UnreachableError):
+        raise
+    except BaseException:
+        _write(path, NOTHING)
+        raise
+    _write(path, NOTHING)
 
 
 def still_true(states: str, config: ConfigText) -> str:
@@ -56,9 +62,12 @@ def still_true(states: str, config: ConfigText) -> str:
     return "".join(kept)
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, text: str, *, anew: bool = True) -> None:
+    directory, name = os.path.split(path)
     try:
-        replace_file(path, text.encode(), 0o600)
+        with Folder(directory) as folder:
+            if anew or folder.read(name) is None:
+                folder.replace(name, text.encode())
     except OSError as error:
         raise MissingError(
             f"the server state file {path} cannot be written: {error.strerror}",

@@ -49,10 +49,28 @@ class MapFile:
 
     def set(self, key: str, value: str) -> None:
         """Replace the value of ``key``, durably, before anybody can read it."""
-        with self._place() as (folder, name):
-            lines = [f"{key} {value}\n" if _entry(line)[0] == key else line for line in self._lines(folder, name)]
-            with self._writing():
-                folder.replace(name, "".join(lines).encode(errors="surrogateescape"), keep=True)
+        with self._place() as place, self._at(place):
+            lines = [f"{key} {value}\n" if _entry(line)[0] == key else line for line in self._lines(*place)]
+            self.write("".join(lines))
+
+    def text(self) -> str | None:
+        """All of it. None: there is none."""
+        try:
+            with self._place() as (folder, name):
+                return "".join(self._lines(folder, name))
+        except MissingError:
+            return None
+
+    def make(self, text: str) -> None:
+        """Write it where there is none; HAProxy's user may read it."""
+        with self._place() as (folder, name), self._writing():
+            if folder.read(name, anybodys=True) is None:
+                folder.replace(name, text.encode(), mode=0o644)
+
+    def write(self, text: str) -> None:
+        """Replace all of it."""
+        with self._place() as (folder, name), self._writing():
+            folder.replace(name, text.encode(errors="surrogateescape"), keep=True)
 
     def check_writable(self) -> None:
         with self._place() as (folder, name):
@@ -73,9 +91,17 @@ class MapFile:
         with self._place() as (folder, name), contextlib.ExitStack() as held:
             with self._writing():
                 held.enter_context(folder.locked(f".bluegreen-{name}.lock", fcntl.LOCK_EX, timeout))
-            held.callback(setattr, self, "_open", self._open)
-            self._open = folder, name
+            held.enter_context(self._at((folder, name)))
             yield
+
+    @contextlib.contextmanager
+    def _at(self, place: tuple[Folder, str]) -> t.Iterator[None]:
+        """All that is done within is done there, whatever becomes of the path."""
+        before, self._open = self._open, place
+        try:
+            yield
+        finally:
+            self._open = before
 
     @contextlib.contextmanager
     def _place(self) -> t.Iterator[tuple[Folder, str]]:

@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 import typing as t
+from pathlib import Path
 
 PROMPT = b"\n> "
 STATE_COLUMNS = "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight"
@@ -205,3 +206,21 @@ class FakeHAProxy:
     def _set_state(self, backend: str, server: str, state: str) -> str:
         self.servers[backend][server][0] = {"ready": 0, "drain": 8, "maint": 1}[state]
         return ""
+
+
+class Processlist:
+    """A C(/proc), in which a process sees our files or others."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._see("self", "ours")
+
+    def start(self, pid: int, *words: str, sees: str = "ours") -> None:
+        self._see(str(pid), sees)
+        (self.home / str(pid) / "cmdline").write_text("".join(f"{word}\0" for word in words))
+
+    def _see(self, name: str, files: str) -> None:
+        namespace = self.home / files
+        namespace.touch()
+        (self.home / name / "ns").mkdir(parents=True)
+        (self.home / name / "ns/mnt").symlink_to(namespace)
