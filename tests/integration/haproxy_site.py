@@ -154,7 +154,7 @@ class Site:
     def reload(self) -> None:
         """A new worker, which knows nothing of what was set at run time."""
         master = Master(self.master, 20.0)
-        wait_until(lambda: master.worker() is not None, 30, "the master answers")
+        wait_until(master.running, 30, "the master answers")
         master.reload()
         wait_until(self._answers, 30, "the new worker answers")
 

@@ -12,13 +12,12 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
 
 import pytest
 
 from demo.rig import end, free_ports, wait_until
-from plugins.module_utils._haproxy.runtime_api import RuntimeApi
 from tests.integration.balancer import BLUE, GREEN, Balancer, Client, Load, green
+from tests.integration.haproxy_box import OTHERS, Box, status
 from tests.unit.plugins.modules.process import run_module
 
 
@@ -118,75 +117,6 @@ def test_reloads_under_live_load_lose_nothing(balancer: Balancer, tmp_path: Path
 
 # --- The module haproxy_config, on a HAProxy of its own ---------------------------------------------------------
 
-OTHERS = """\
-global
-    stats socket {home}/admin.sock mode 600 level admin expose-fd listeners
-
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 50s
-    timeout server 50s
-
-frontend old_site
-    bind 127.0.0.1:{port}
-    http-request return status 200 content-type text/plain string "the old site"
-"""
-
-
-class Box:
-    """A HAProxy that the module sets up. A context manager: it is stopped in every outcome."""
-
-    def __init__(self, home: Path, binary: str) -> None:
-        self.home, self.binary = home, binary
-        self.config = home / "haproxy.cfg"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        end(self.home / "haproxy.pid", 10)
-
-    @property
-    def process_options(self) -> dict[str, Any]:
-        return {
-            "config": str(self.config),
-            "binary": self.binary,
-            "master_socket": str(self.home / "master.sock"),
-            "timeout": 45,
-        }
-
-    def configure(self, app: str, port: int, members: list[dict[str, str]], **more: Any) -> dict[str, Any]:
-        return run_module(
-            "haproxy_config",
-            **{
-                **self.process_options,
-                "app": app,
-                "bind": [f"127.0.0.1:{port}"],
-                "members": members,
-                "map": str(self.home / "bluegreen.map"),
-                "socket": str(self.home / "admin.sock"),
-                "server_state_file": str(self.home / "server.state"),
-                "control": "direct",
-                "check_interval": "100ms",
-                **more,
-            },
-        )
-
-    def start(self) -> None:
-        done = run_module("haproxy_process", pid_file=str(self.home / "haproxy.pid"), **self.process_options)
-        assert done["changed"], done
-
-    def ask(self, *commands: str) -> list[str]:
-        return RuntimeApi(str(self.home / "admin.sock"), 20.0).ask(*commands)
-
-    def servers(self) -> dict[str, str]:
-        """The port and the admin state of each server."""
-        lines = self.ask("show servers state")[0].splitlines()[1:]
-        columns = lines[0].split()[1:]
-        rows = [dict(zip(columns, line.split(), strict=True)) for line in lines[1:] if line]
-        return {row["srv_name"]: f"{row['srv_port']} {row['srv_admin_state']}" for row in rows}
-
 
 @pytest.fixture
 def box(balancer: Balancer, tmp_path: Path) -> Iterator[Box]:
@@ -197,11 +127,6 @@ def box(balancer: Balancer, tmp_path: Path) -> Iterator[Box]:
 @pytest.fixture
 def members(balancer: Balancer) -> list[dict[str, str]]:
     return [{member.name: member.url for member in balancer.rig.of(colour)} for colour in ("blue", "green")]
-
-
-def status(port: int) -> int:
-    with Client(f"http://127.0.0.1:{port}") as client:
-        return client.ask().status
 
 
 def test_a_second_app_on_the_load_balancer_leaves_the_first_one_serving(
@@ -271,20 +196,6 @@ def test_the_worker_does_not_run_as_root(box: Box, members: list[dict[str, str]]
     assert found.groups() == (str(nobody.pw_uid),) * 2
     assert "failed" not in box.configure("shop", shop, members, user="nobody", group=group, health_path="/version")
     wait_until(lambda: status(shop) == 200, 20, "it serves after a reload")
-
-
-def test_a_server_in_maintenance_stays_there_over_a_reload_and_one_that_moved_is_followed(
-    box: Box, members: list[dict[str, str]]
-) -> None:
-    shop, other = free_ports(2)
-    box.configure("shop", shop, members)
-    box.start()
-    box.ask("set server shop_blue/blue1 state maint")
-    moved = [{**members[0], "blue2": f"http://127.0.0.1:{other}"}, members[1]]
-    assert "failed" not in box.configure("shop", shop, moved)
-    servers = box.servers()
-    assert (servers["blue1"].split()[1], servers["blue2"]) == ("1", f"{other} 0")
-    assert (box.home / "server.state").read_text() == "1\n", "a reload of somebody else's finds nothing that is old"
 
 
 def test_the_diff_shows_everything_but_the_token(box: Box, members: list[dict[str, str]]) -> None:

@@ -253,6 +253,7 @@ def test_with_the_last_app_the_stats_socket_goes_and_that_is_the_end_of_the_relo
     def talk(talk: Talk) -> None:
         assert talk.line() == "prompt"
         talk.say(b"\n> ")
+        assert talk.line() == "show info"
         path.unlink()
         talk.say(b"Pid: 11\n\n> ")
 
