@@ -50,9 +50,10 @@ def take(ask: t.Callable[[], int]) -> Sample:
 
     The host looked at its clock somewhere within the round trip, so the offset is off by half of it at most,
     however much longer one way took than the other (F. Cristian, Probabilistic clock synchronization,
-    Distributed Computing 3, 1989).
+    Distributed Computing 3, 1989). The round trip begins before the controller looks at its own clock, so that a
+    controller that is held up in between makes the bound wider, and not wrong.
     """
-    sent, began = time.time_ns(), time.monotonic_ns()
+    began, sent = time.monotonic_ns(), time.time_ns()
     told = ask()
     round_trip = time.monotonic_ns() - began
     return Sample(told - sent - round_trip // 2, round_trip)

@@ -119,6 +119,34 @@ def test_the_offset_is_within_its_uncertainty(
     assert {"offset_ms": offset, "round_trip_ms": 2 * uncertainty} in result["samples"]
 
 
+@pytest.mark.parametrize("there", [0, 3])
+@pytest.mark.parametrize("back", [0, 5])
+@pytest.mark.parametrize("between", [0, 40])
+@pytest.mark.parametrize("before", [0, 7])
+@pytest.mark.parametrize("after", [0, 90])
+def test_a_controller_that_is_held_up_makes_the_bound_wider_and_never_wrong(
+    monkeypatch: pytest.MonkeyPatch, before: float, between: float, after: float, there: float, back: float
+) -> None:
+    """By another process, between any two of its own looks at a clock and the question; in ms."""
+    now, offset, held_up = 0.0, 250.0, [before, between]
+
+    def look() -> int:
+        nonlocal now
+        now += held_up.pop(0) if held_up else 0
+        return int(now * MS)
+
+    def ask() -> int:
+        nonlocal now
+        now += there
+        told = START + int((now + offset) * MS)
+        now += back + after
+        return told
+
+    monkeypatch.setattr(clock_info, "time", Clock(lambda: START + look(), look))
+    sample = clock_info.take(ask)
+    assert abs(sample.offset / MS - offset) <= sample.round_trip / 2 / MS
+
+
 @pytest.mark.parametrize("many", [1, 3, 50, "4"])
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_it_takes_as_many_samples_as_asked_for(
