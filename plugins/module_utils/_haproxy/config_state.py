@@ -67,7 +67,7 @@ def _write(path: str, text: str, *, anew: bool = True) -> None:
     try:
         with Folder(directory) as folder:
             if anew or folder.read(name) is None:
-                folder.replace(name, text.encode())
+                folder.replace(name, text.encode(), mode=0o644)  # as the map: HAProxy may not be root
     except OSError as error:
         raise MissingError(
             f"the server state file {path} cannot be written: {error.strerror}",

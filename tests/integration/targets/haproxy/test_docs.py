@@ -31,8 +31,8 @@ def host(tmp_path: Path) -> Path:
     for each in (certs, state, tmp_path / "run" / "haproxy"):
         each.mkdir(parents=True)
     (certs.parent / "bluegreen.map").write_text("shop blue:green:0\n")
-    for name in ("server-state", "bluegreen.state"):
-        (state / name).write_text("1\n")
+    for path in (state / "server-state", certs.parent / "bluegreen.state"):
+        path.write_text("1\n")
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop.example.com")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())

@@ -26,6 +26,9 @@ import pytest
 
 from demo.rig import wait_until
 from plugins.module_utils._errors import BrokenRecordError, DeniedError
+from plugins.module_utils._haproxy import config_map, config_state
+from plugins.module_utils._haproxy.config_base import Base
+from plugins.module_utils._haproxy.config_text import BASE, ConfigText
 from plugins.module_utils._haproxy.map_file import MapFile
 from plugins.module_utils._release import ledger
 from plugins.module_utils._release.file import FileStore
@@ -336,6 +339,12 @@ def behind_our_own_links(place: Path) -> Path:
     return place / "link"
 
 
+def naming(state_file: Path) -> ConfigText:
+    """A configuration of ours with that server state file."""
+    base = Base("/run/haproxy/admin.sock", state_file=str(state_file))
+    return ConfigText.parse("").with_part(BASE, base.whole())
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_directory_that_others_can_write_is_refused_all_the_way_up(place: Path, name: str) -> None:
     found = BAD[name](place)
@@ -352,6 +361,11 @@ def test_a_directory_that_others_can_write_is_refused_all_the_way_up(place: Path
         lambda: file.get("shop"),
         lambda: file.set("shop", "green:blue:0"),
         lambda: file.locked(1.0).__enter__(),
+        file.text,
+        lambda: config_map.make(str(found / "new.map")),
+        lambda: config_map.put_entry(str(found / "shop.map"), "blog", "blue:green:0", 1.0),
+        lambda: config_state.make_state_file(naming(found / "server.state")),
+        lambda: config_state.carried_over(naming(found / "server.state"), lambda: "").__enter__(),
     ):
         refused(call, "or choose another directory")
     assert {path.name: path.read_bytes() for path in found.iterdir()} == before
@@ -368,6 +382,11 @@ def test_a_directory_of_ours_is_used_as_before(place: Path, name: str) -> None:
     with file.locked(1.0):
         file.set("shop", "green:blue:0")
     assert file.get("shop") == "green:blue:0"
+    config_map.make(str(found / "new.map"))
+    config_map.put_entry(str(found / "new.map"), "blog", "blue:green:0", 1.0)
+    assert (found / "new.map").stat().st_mode & 0o777 == 0o644, "HAProxy may not be root"
+    with config_state.carried_over(naming(found / "server.state"), lambda: ""):
+        assert (found / "server.state").stat().st_mode & 0o777 == 0o644
     FileStore("shop", str(found), 1.0).write({}, None)
 
 
@@ -437,6 +456,14 @@ def test_no_file_of_another_users_choice_becomes_roots(place: Path, eves: Path) 
     (found / "link.map").symlink_to(eves / "shop.map")
     refused(lambda: MapFile(str(found / "link.map")).set("shop", "x"), str(eves))
     assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("shop secret\n", 0o600)
+
+
+def test_a_link_in_the_place_of_the_server_state_file_is_not_followed(place: Path) -> None:
+    victim = place / "passwd"
+    victim.write_text("root\n")
+    (place / "server.state").symlink_to(victim)
+    refused(lambda: config_state.make_state_file(naming(place / "server.state")), "a link")
+    assert victim.read_text() == "root\n"
 
 
 def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(place: Path) -> None:

@@ -125,7 +125,7 @@ def test_the_offset_is_within_its_uncertainty(
 @pytest.mark.parametrize("before", [0, 7])
 @pytest.mark.parametrize("after", [0, 90])
 def test_a_controller_that_is_held_up_makes_the_bound_wider_and_never_wrong(
-    monkeypatch: pytest.MonkeyPatch, before: float, between: float, after: float, there: float, back: float
+    monkeypatch: pytest.MonkeyPatch, *, before: float, between: float, after: float, there: float, back: float
 ) -> None:
     """By another process, between any two of its own looks at a clock and the question; in ms."""
     now, offset, held_up = 0.0, 250.0, [before, between]
