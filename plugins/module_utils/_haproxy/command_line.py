@@ -23,6 +23,8 @@ class CommandLine:
 
     pid: int
     words: t.Sequence[str]
+    directory: str = "/"
+    """It was started in it, or went there."""
 
     @property
     def is_haproxy(self) -> bool:
@@ -36,22 +38,49 @@ class CommandLine:
     @property
     def files(self) -> list[str]:
         """The files and directories of its configuration, in their order."""
-        directory = next(iter(self._values("-C")), "")
-        return [str(Path(directory, file)) for file in self._values("-f")]
+        return [str(Path(self.directory, *self._values("-C"), file)) for file in self._values("-f")]
+
+    def with_candidate(self, config: str, candidate: str) -> list[str]:
+        """How to ask HAProxy of all of its configuration, with the candidate in the place of one file."""
+        files = [candidate if _same(file, config) else file for file in self.expanded(config)]
+        quiet = [word for word in self.words if word == "-dr"]
+        return ["-c", *quiet, *(word for file in files for word in ("-f", file))]
+
+    def reads(self, config: str) -> bool:
+        return any(_same(file, config) for file in self.expanded(config))
+
+    def others(self, config: str) -> list[str]:
+        """The files beside that one."""
+        return [file for file in self.expanded(config) if not _same(file, config)]
+
+    def expanded(self, config: str) -> list[str]:
+        """All files of its configuration, as HAProxy reads directories, and the one that may have yet to be made."""
+        found: list[str] = []
+        for path in map(Path, self.files):
+            names = {each.name for each in path.iterdir()} if path.is_dir() else set()
+            names |= {Path(config).name} if _same(str(path), str(Path(config).parent)) else set()
+            inside = [str(path / name) for name in sorted(names) if name.endswith(".cfg") and name[0] != "."]
+            found += inside if path.is_dir() else [str(path)]
+        return found
 
     def _values(self, option: str) -> list[str]:
         return [value for word, value in zip(self.words, self.words[1:]) if word == option]
 
 
+def of(pid: int) -> CommandLine | None:
+    """Of a process that sees the same files as we, so of none in a container. None where there is no Linux."""
+    directory = PROC / str(pid)
+    with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+        if (directory / "ns/mnt").samefile(PROC / "self/ns/mnt"):
+            words = (directory / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+            return CommandLine(pid, words[:-1], str((directory / "cwd").readlink()))
+    return None
+
+
 def of_haproxys() -> list[CommandLine]:
-    """Of those that see the same files as we, so of none in a container. Empty where there is no Linux."""
-    found = []
-    for directory in PROC.glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
-            if (directory / "ns/mnt").samefile(PROC / "self/ns/mnt"):
-                words = (directory / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
-                found.append(CommandLine(int(directory.name), words[:-1]))
-    return sorted((each for each in found if each.is_haproxy), key=lambda each: each.pid)
+    """Of all that run."""
+    pids = sorted(int(directory.name) for directory in PROC.glob("[0-9]*"))
+    return [found for found in map(of, pids) if found and found.is_haproxy]
 
 
 def of_master(socket: str) -> list[CommandLine]:
@@ -59,7 +88,10 @@ def of_master(socket: str) -> list[CommandLine]:
     return [each for each in of_haproxys() if each.master_socket == socket]
 
 
-def with_file(path: str) -> list[CommandLine]:
-    """Of those that were started with that file of a configuration."""
-    real = os.path.realpath(path)
-    return [each for each in of_haproxys() if real in (os.path.realpath(file) for file in each.files)]
+def that_read(path: str) -> list[CommandLine]:
+    """Of those that have that file in their configuration."""
+    return [each for each in of_haproxys() if each.reads(path)]
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

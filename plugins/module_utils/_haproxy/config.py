@@ -14,9 +14,10 @@ from pathlib import Path
 from .._errors import BlueGreenError, ConflictError, InvalidError, MissingError
 from . import command_line, config_map
 from . import config_inputs as check
+from .command_line import CommandLine
 from .config_app import App, ByHeader, Members, Sticky
 from .config_base import Base
-from .config_file import ConfigFile, Process, masked_diff
+from .config_file import ConfigFile, Process, masked_diff, read_whole
 from .config_state import make_state_file
 from .config_text import ConfigText
 from .map_file import MapFile
@@ -46,7 +47,7 @@ class Order:
         """Asked before anything is changed. Raises C(conflict) for a HAProxy that would not be reloaded."""
         if self.process.running():
             return True
-        others = command_line.with_file(self.file.path)
+        others = command_line.that_read(self.file.path)
         if others:
             raise ConflictError(
                 f"process {others[0].pid} is a HAProxy with {self.file.path}, and {self.process} is not running",
@@ -55,6 +56,20 @@ class Order:
                 "Stop it, and let this start it; or name what it was started by: control, master_socket",
             )
         return False
+
+    def started(self) -> CommandLine:
+        """How HAProxy is started; where that cannot be seen, with this file alone."""
+        path = self.file.path
+        found = self.process.command_line()
+        if not found or not all(Path(file).exists() for file in found.files):
+            return CommandLine(0, ["-f", path])
+        if not found.reads(path):
+            raise ConflictError(
+                f"process {found.pid} is HAProxy with {', '.join(found.files) or 'no file'}, and not with {path}",
+                "a file that HAProxy reads",
+                "Set config to one of them",
+            )
+        return found
 
     def servers(self) -> str:
         try:
@@ -94,75 +109,89 @@ def order(p: t.Mapping[str, t.Any], run: Run) -> Order:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What has to be done to the configuration."""
+
+    old: ConfigText
+    new: ConfigText
+    started: CommandLine
+    of_file: bool
+    """The text changes, or who may read it."""
+
+
 def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -> dict[str, t.Any]:
     """Bring file, map and process to what is wanted, in the order in which nothing can be half done."""
-    before = wanted.file.read()
-    try:
-        new = wanted.text(ConfigText.parse(before or ""))
-    except (ConflictError, MissingError) as error:
-        raise error.of(wanted.file.path) from error
-    text = str(new)
+    change = _plan(wanted)
     table = MapFile(wanted.map).text()
     known = table is not None and config_map.with_entry(table, wanted.name, "") == table
-    config_changes = text != (before or "") or (
-        before is not None and wanted.file.mode_for(text) != wanted.file.mode_now()
-    )
-    map_changes = known != bool(wanted.app)
-    shown = masked_diff(before or "", text)
+    before, after = masked_diff(str(change.old), str(change.new))
     result: dict[str, t.Any] = {
-        "changed": config_changes or map_changes or wanted.file.is_marked(),
-        "adopted": new.adopted,
+        "changed": change.of_file or known != bool(wanted.app) or wanted.file.is_marked(),
+        "adopted": change.new.adopted,
         "diff": {
-            "before": shown[0],
-            "after": shown[1],
+            "before": before,
+            "after": after,
             "before_header": wanted.file.path,
             "after_header": wanted.file.path,
         },
         "warnings": [],
     }
-    if new.adopted and wanted.app and not new.drops_privileges and os.geteuid() == 0:
+    if change.new.adopted and wanted.app and not change.new.drops_privileges and os.geteuid() == 0:
         result["warnings"].append(
             f"{wanted.file.path} has no user in its global section, so HAProxy's worker runs as root. "
             "Add user and group as the distribution does, such as: user haproxy"
         )
     if dry_run:
-        result["warnings"] += _rehearse(wanted, text, before or "", there=table is not None) if config_changes else []
+        result["warnings"] += _rehearse(wanted, change, there=table is not None) if change.of_file else []
     elif result["changed"]:
-        result.update(_carry_out(wanted, new, backup, config_changes=config_changes, old=before))
+        result.update(_carry_out(wanted, change, backup))
     return result
 
 
-def _rehearse(wanted: Order, text: str, old: str, *, there: bool) -> list[str]:
+def _plan(wanted: Order) -> Change:
+    path, started = wanted.file.path, wanted.started()
+    there = wanted.file.read()
+    try:
+        old = ConfigText.parse(there or "")
+        for file in started.others(path):
+            old = old.with_file(file, read_whole(file) or "")
+        new = wanted.text(old)
+    except (ConflictError, MissingError) as error:
+        raise error.of(path) from error
+    mode_changes = there is not None and wanted.file.mode_for(str(new)) != wanted.file.mode_now()
+    return Change(old, new, started, str(new) != str(old) or mode_changes)
+
+
+def _rehearse(wanted: Order, change: Change, *, there: bool) -> list[str]:
     missing = [wanted.file.binary] if not Path(wanted.file.binary).exists() else []
     missing += [] if there else [wanted.map]
     if missing:
         return [f"The configuration was not checked with haproxy -c, since {missing[0]} is not there yet"]
-    wanted.file.validate(text, old)
+    wanted.file.validate(str(change.new), str(change.old), change.started)
     return []
 
 
-def _carry_out(
-    wanted: Order, new: ConfigText, backup: t.Callable[[str], str], *, config_changes: bool, old: str | None
-) -> dict[str, t.Any]:
+def _carry_out(wanted: Order, change: Change, backup: t.Callable[[str], str]) -> dict[str, t.Any]:
     result: dict[str, t.Any] = {}
     running = wanted.is_running()
     if wanted.app:
         config_map.make(wanted.map)
-        make_state_file(new)
-    if config_changes or wanted.app or wanted.file.is_marked():
-        wanted.file.validate(str(new), old or "")
+        make_state_file(change.new)
+    if change.of_file or wanted.app or wanted.file.is_marked():
+        wanted.file.validate(str(change.new), str(change.old), change.started)
         wanted.file.mark()
         if wanted.app:
             config_map.put_entry(wanted.map, wanted.name, wanted.entry, wanted.timeout)
-        if config_changes and old is not None:
+        if change.of_file and wanted.file.read() is not None:
             result["backup_file"] = backup(wanted.file.path)
-        _put_in_force(wanted, str(new), result, running=running)
+        _put_in_force(wanted, change.new, result, running=running)
     if not wanted.app:
         config_map.put_entry(wanted.map, wanted.name, None, wanted.timeout)
     return result
 
 
-def _put_in_force(wanted: Order, text: str, result: dict[str, t.Any], *, running: bool) -> None:
+def _put_in_force(wanted: Order, text: ConfigText, result: dict[str, t.Any], *, running: bool) -> None:
     if running:
         try:
             wanted.file.replace(text, wanted.process.reload, wanted.servers)
@@ -170,7 +199,7 @@ def _put_in_force(wanted: Order, text: str, result: dict[str, t.Any], *, running
             error.details.update(result)
             raise
     else:
-        wanted.file.write(text)
+        wanted.file.write(str(text))
     wanted.file.unmark()
 
 

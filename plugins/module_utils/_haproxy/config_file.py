@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .._errors import BlueGreenError, DeniedError, InvalidError, TimeLimitError, UnreachableError
 from .._files import replace_file
+from .command_line import CommandLine
 from .config_state import carried_over
 from .config_text import ConfigText
 from .process import Run
@@ -32,6 +33,8 @@ class Process(t.Protocol):
     def running(self) -> bool: ...
 
     def reload(self) -> None: ...
+
+    def command_line(self) -> CommandLine | None: ...
 
 
 def read_whole(path: str) -> str | None:
@@ -73,12 +76,12 @@ class ConfigFile:
     def mode_now(self) -> int:
         return Path(self.path).stat().st_mode & 0o7777
 
-    def validate(self, text: str, old: str) -> None:
-        """Ask HAProxy itself, of a file beside the real one, which stays as it is."""
-        objections = self._objections(text)
+    def validate(self, text: str, old: str, started: CommandLine) -> None:
+        """Ask HAProxy itself, of a file beside the real one, which stays as it is, and of what goes with it."""
+        objections = self._objections(text, started)
         if objections is None:
             return
-        before = self._objections(old) if old else None
+        before = self._objections(old, started) if old else None
         if before is not None:
             raise InvalidError(
                 f"HAProxy finds {self.path} invalid as it is: {before}",
@@ -91,13 +94,13 @@ class ConfigFile:
             f"{self.path} is untouched",
         )
 
-    def _objections(self, text: str) -> str | None:
+    def _objections(self, text: str, started: CommandLine) -> str | None:
         """What haproxy -c has against the text; None if it takes it."""
         try:
             with tempfile.NamedTemporaryFile(dir=self._real.parent, prefix=".bluegreen-", suffix=".cfg") as candidate:
                 candidate.write(text.encode(errors="surrogateescape"))
                 candidate.flush()
-                code, output, errors = self.run([self.binary, "-c", "-f", candidate.name])
+                code, output, errors = self.run([self.binary, *started.with_candidate(self.path, candidate.name)])
         except OSError as error:
             raise DeniedError(
                 f"a candidate for {self.path} cannot be checked: {error.strerror}",
@@ -116,15 +119,15 @@ class ConfigFile:
                 self._real.chmod(mode)  # before it holds a secret, not after
             replace_file(str(self._real), text.encode(errors="surrogateescape"), mode)
 
-    def replace(self, new: str, reload: t.Callable[[], None], servers: t.Callable[[], str]) -> None:
+    def replace(self, new: ConfigText, reload: t.Callable[[], None], servers: t.Callable[[], str]) -> None:
         """Put the text in force. If HAProxy does not take it, the old file is back for the next start.
 
         A reload that has not ended is none that was refused: then HAProxy may run with the new file, or be about to.
         """
         old = self.read()
         try:
-            with carried_over(ConfigText.parse(new), servers):
-                self.write(new)
+            with carried_over(new, servers):
+                self.write(str(new))
                 reload()
         except (TimeLimitError, UnreachableError) as error:
             error.todo = (

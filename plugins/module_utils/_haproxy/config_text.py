@@ -33,6 +33,11 @@ class Part:
     name: str
     start: int
     text: str
+    file: str = ""
+    """Where it is not the one at hand."""
+
+    def line(self, number: int) -> str:
+        return f"in {self.file}, line {number}" if self.file else f"line {number}"
 
     def lines(self) -> t.Iterator[tuple[int, str]]:
         return enumerate(self.text.splitlines(), self.start)
@@ -48,6 +53,17 @@ class ConfigText:
     """The text of a configuration file."""
 
     parts: t.Sequence[Part]
+    beside: t.Sequence[Part] = ()
+    """What HAProxy reads of other files with it."""
+
+    def with_file(self, path: str, text: str) -> ConfigText:
+        """The same with one more file that HAProxy reads with it."""
+        more = [dataclasses.replace(part, file=path) for part in self.parse(text).parts]
+        return ConfigText(self.parts, [*self.beside, *more])
+
+    @property
+    def all_parts(self) -> list[Part]:
+        return [*self.parts, *self.beside]
 
     @classmethod
     def parse(cls, text: str) -> ConfigText:
@@ -100,12 +116,15 @@ class ConfigText:
             if part.name == name:
                 before, _marked_part, after = old.partition(part.text)
                 # The blank line above came with the part
-                return self.parse((before if marked or not before.endswith("\n\n") else before[:-1]) + marked + after)
+                return self._with((before if marked or not before.endswith("\n\n") else before[:-1]) + marked + after)
         if not marked:
             return self
         if first:
-            return self.parse(f"{marked}\n{old}" if old else marked)
-        return self.parse(_ended(old) + ("\n" if old else "") + marked)
+            return self._with(f"{marked}\n{old}" if old else marked)
+        return self._with(_ended(old) + ("\n" if old else "") + marked)
+
+    def _with(self, text: str) -> ConfigText:
+        return ConfigText(self.parse(text).parts, self.beside)
 
     @property
     def state_file(self) -> str | None:
@@ -116,12 +135,12 @@ class ConfigText:
     @property
     def own_state_file(self) -> str | None:
         """It, if it is ours to write."""
-        return self.parse("".join(part.text for part in self.parts if part.name == BASE)).state_file
+        return self.parse("".join(part.text for part in self.all_parts if part.name == BASE)).state_file
 
     def server_ports(self) -> dict[tuple[str, str], str]:
         """The port of each server, by backend and name."""
         ports, section = {}, ""
-        for line in str(self).splitlines():
+        for line in "".join(_ended(part.text) for part in self.all_parts).splitlines():
             if found := _SECTION.match(line):
                 section = found.group(2) or ""
             words = line.split()
@@ -136,34 +155,39 @@ class ConfigText:
     @property
     def adopted(self) -> bool:
         """Somebody else has written sections into the file."""
-        return any(True for part in self.parts if not part.name for _section in part.sections())
+        return any(True for part in self._not_ours for _section in part.sections())
 
     def _with_base(self, base: Base) -> ConfigText:
         if not self.adopted:
             return self.with_part(BASE, base.whole(), first=True)
         beside = base.beside(
             socket=not self._has_socket(base.socket),
-            state_file=ConfigText([part for part in self.parts if not part.name]).state_file is None,
+            state_file=ConfigText(self._not_ours).state_file is None,
         )
         return self.with_part(BASE, beside)
 
     def _has_socket(self, socket: str) -> bool:
-        for part in self.parts:
-            for number, line in part.lines() if not part.name else ():
+        for part in self._not_ours:
+            for number, line in part.lines():
                 words = line.split()
                 if words[:2] != ["stats", "socket"] or _bare(words[2] if len(words) > 2 else "") != _bare(socket):
                     continue
                 if ["level", "admin"] not in [words[at : at + 2] for at in range(len(words))]:
                     raise MissingError(
-                        f"line {number} has the stats socket {socket} without level admin",
+                        f"{part.line(number)} has the stats socket {socket} without level admin",
                         "level admin, since a switch is made through it",
                         "Add it to the line, or name another socket",
                     )
                 return True
         return False
 
+    @property
+    def _not_ours(self) -> list[Part]:
+        """What stands there whatever becomes of our parts of this file."""
+        return [part for part in self.all_parts if not part.name or part.file]
+
     def _global(self, keyword: str) -> str | None:
-        for part in self.parts:
+        for part in self.all_parts:
             inside = False
             for _number, line in part.lines():
                 if found := _SECTION.match(line):
@@ -178,7 +202,7 @@ class ConfigText:
             for number, kind, name in part.sections():
                 if kind in _ROUTES and name in app.names:
                     raise ConflictError(
-                        f"line {number} has {kind} {name}, which {_whose(part)}",
+                        f"{part.line(number)} has {kind} {name}, which {_whose(part)}",
                         f"no other section named so, since app {app.name} needs the name",
                         "Rename or remove that section, or name the app otherwise",
                     )
@@ -193,7 +217,7 @@ class ConfigText:
                 taken = [wanted[place] for place in _places(words[1]) if place in wanted]
                 if taken:
                     raise ConflictError(
-                        f"line {number} binds {words[1].split()[0]}, which {_whose(part)}, "
+                        f"{part.line(number)} binds {words[1].split()[0]}, which {_whose(part)}, "
                         f"and app {app.name} wants {taken[0].split()[0]}",
                         "an address of its own for each app, since HAProxy would share the connections out by chance",
                         "Bind the app elsewhere, or have that frontend send its site to it: see docs/haproxy.md, "
@@ -201,7 +225,7 @@ class ConfigText:
                     )
 
     def _others(self, app: App) -> list[Part]:
-        return [part for part in self.parts if part.name != f"app {app.name}"]
+        return [part for part in self.all_parts if part.name != f"app {app.name}" or part.file]
 
 
 def _marked(name: str, text: str) -> str:

@@ -15,6 +15,7 @@ import typing as t
 from .._errors import BlueGreenError, MissingError, RefusedError, TimeLimitError, UnreachableError
 from .._wait import until
 from . import command_line
+from .command_line import CommandLine
 from .runtime_api import RuntimeApi
 
 Run = t.Callable[[list[str]], tuple[int, str, str]]
@@ -83,6 +84,10 @@ class Master:
         if isinstance(seen, TimeLimitError):
             raise seen
         return seen
+
+    def command_line(self) -> CommandLine | None:
+        """How it was started, as far as that can be seen."""
+        return next(iter(command_line.of_master(self._socket)), None)
 
     def start(self, run: Run, command: list[str]) -> None:
         """Start HAProxy; it goes to the background by itself."""

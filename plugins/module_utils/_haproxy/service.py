@@ -9,6 +9,8 @@ import re
 
 from .._errors import BlueGreenError, MissingError, RefusedError, TimeLimitError, UnreachableError
 from .._wait import until
+from . import command_line
+from .command_line import CommandLine
 from .process import POLL, Master, Run
 from .runtime_api import RuntimeApi
 
@@ -51,6 +53,11 @@ class Service:
                 f"See systemctl status {self._unit}",
             )
         return RUNS[said[1].strip()]
+
+    def command_line(self) -> CommandLine | None:
+        """How it was started, as far as that can be seen."""
+        main = self._shown("MainPID")
+        return command_line.of(int(main)) if main.isdigit() and int(main) else None
 
     def reload(self) -> None:
         """Start a new worker on the same listeners; the old one ends when its connections do."""

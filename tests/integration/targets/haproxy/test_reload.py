@@ -258,6 +258,22 @@ def test_a_haproxy_without_our_socket_is_adopted_and_nobodys_request_fails(
     assert clients.failed() == []
 
 
+def test_a_haproxy_with_more_than_one_file_is_asked_of_all_of_them(box: Box, members: list[dict[str, str]]) -> None:
+    """C(-f haproxy.cfg -f conf.d): one names a backend of the other, so that neither is valid without it."""
+    old, shop = free_ports(2)
+    box.config.write_text(OTHERS.format(home=box.home, port=old) + "    use_backend sites if { path /sites }\n")
+    folder = box.home / "conf.d"
+    folder.mkdir()
+    (folder / "sites.cfg").write_text("backend sites\n    http-request return status 200\n")
+    box.start_by_hand("-S", f"{box.home}/master.sock", "-f", str(folder))
+    assert "failed" not in box.configure("shop", shop, members)
+    serves(shop)
+    (folder / "sites.cfg").write_text(f"listen sites\n    bind :{shop}\n")
+    taken = box.configure("shop", shop, members, health_path="/version")
+    assert taken["failure"]["code"] == "conflict", taken
+    assert f"in {folder}/sites.cfg, line 2 binds :{shop}" in taken["msg"]
+
+
 def test_a_haproxy_that_could_not_be_reloaded_is_told_before_anything_is_written(
     box: Box, members: list[dict[str, str]]
 ) -> None:

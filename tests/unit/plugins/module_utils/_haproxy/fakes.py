@@ -217,6 +217,7 @@ class Processlist:
 
     def start(self, pid: int, *words: str, sees: str = "ours") -> None:
         self._see(str(pid), sees)
+        (self.home / str(pid) / "cwd").symlink_to("/")
         (self.home / str(pid) / "cmdline").write_text("".join(f"{word}\0" for word in words))
 
     def _see(self, name: str, files: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plugins.module_utils._haproxy.command_line import of_haproxys, of_master, with_file
+from plugins.module_utils._haproxy.command_line import CommandLine, of_haproxys, of_master, that_read
 
 from .fakes import Processlist
 
@@ -21,15 +21,27 @@ def test_the_haproxys_of_this_host_are_found_by_how_they_were_started(processes:
     processes.start(8)
     assert [each.pid for each in of_haproxys()] == [4, 31]
     assert [each.pid for each in of_master("/run/m.sock")] == [31]
-    assert [each.pid for each in with_file("/etc/haproxy/haproxy.cfg")] == [31]
-    assert [each.pid for each in with_file("/etc/haproxy/one.cfg")] == [4]
+    assert [each.pid for each in that_read("/etc/haproxy/haproxy.cfg")] == [31]
+    assert [each.pid for each in that_read("/etc/haproxy/one.cfg")] == [4]
 
 
 def test_a_link_to_the_file_is_the_file(processes: Processlist, tmp_path: Path) -> None:
     (tmp_path / "real.cfg").touch()
     (tmp_path / "link.cfg").symlink_to("real.cfg")
     processes.start(1, PROGRAM, "-f", f"{tmp_path}/real.cfg")
-    assert len(with_file(f"{tmp_path}/link.cfg")) == 1
+    assert len(that_read(f"{tmp_path}/link.cfg")) == 1
+
+
+def test_a_directory_is_read_as_haproxy_reads_it(processes: Processlist, tmp_path: Path) -> None:
+    for name in ("b.cfg", "a.cfg", ".hidden.cfg", "notes.txt"):
+        (tmp_path / name).touch()
+    main = tmp_path / "proc" / "main.cfg"
+    started = CommandLine(1, [PROGRAM, "-Ws", "-f", str(main), "-f", str(tmp_path), "-dr", "-p", "/run/pid"])
+    assert started.expanded(str(main)) == [str(main), f"{tmp_path}/a.cfg", f"{tmp_path}/b.cfg"]
+    assert started.with_candidate(f"{tmp_path}/aa.cfg", "/new") == [
+        *("-c", "-dr", "-f", str(main), "-f", f"{tmp_path}/a.cfg", "-f", "/new", "-f", f"{tmp_path}/b.cfg")
+    ]
+    assert (started.reads(f"{tmp_path}/aa.cfg"), started.reads("/etc/aa.cfg")) == (True, False)
 
 
 def test_where_there_is_no_linux_nothing_is_found(processes: Processlist) -> None:

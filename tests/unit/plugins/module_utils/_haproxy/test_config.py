@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from plugins.module_utils._errors import BlueGreenError, ConflictError, InvalidError, MissingError
+from plugins.module_utils._errors import (
+    BlueGreenError,
+    ConflictError,
+    InvalidError,
+    MissingError,
+    RefusedError,
+    TimeLimitError,
+    UnreachableError,
+)
+from plugins.module_utils._haproxy.command_line import CommandLine
 from plugins.module_utils._haproxy.config import configure, order
 from plugins.module_utils._haproxy.config_base import Base
 from plugins.module_utils._haproxy.config_file import ConfigFile, mask, masked_diff
@@ -20,6 +29,8 @@ from plugins.module_utils._haproxy.config_state import still_true
 from plugins.module_utils._haproxy.config_text import ConfigText
 from plugins.modules.haproxy_config import ARGUMENT_SPEC
 from tests.unit.plugins.modules.process import as_spec, bare, documented_options
+
+from .fakes import Processlist
 
 DEFAULTS = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
 MEMBERS = [{"blue1": "http://192.0.2.1:8080"}, {"green1": "http://192.0.2.2:8080"}]
@@ -273,17 +284,21 @@ def test_a_diff_shows_everything_but_the_secrets() -> None:
 class Process:
     """HAProxy, which takes a reload or does not."""
 
-    refuses: bool = False
+    refusal: BlueGreenError | None = None
     runs: bool = True
     reloads: int = 0
+    started: CommandLine | None = None
+
+    def command_line(self) -> CommandLine | None:
+        return self.started
 
     def running(self) -> bool:
         return self.runs
 
     def reload(self) -> None:
         self.reloads += 1
-        if self.refuses:
-            raise BlueGreenError("HAProxy did not", todo="See its log")
+        if self.refusal:
+            raise self.refusal
 
 
 @dataclasses.dataclass
@@ -294,13 +309,15 @@ class Place:
     process: Process = dataclasses.field(default_factory=Process)
     says: t.Callable[[str], tuple[int, str, str]] = lambda _text: (0, "", "")
     checked: list[str] = dataclasses.field(default_factory=list)
+    commands: list[list[str]] = dataclasses.field(default_factory=list)
 
     @property
     def config(self) -> Path:
         return self.home / "haproxy.cfg"
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
-        self.checked.append(Path(command[-1]).read_text())
+        self.commands.append(command)
+        self.checked.append(Path(command[command.index("-f") + 1]).read_text())
         return self.says(self.checked[-1])
 
     def backup(self, path: str) -> str:
@@ -309,7 +326,7 @@ class Place:
 
     def configure(self, *, dry_run: bool = False, **more: t.Any) -> dict[str, t.Any]:
         paths = {"config": str(self.config), "map": str(self.home / "bluegreen.map"), "binary": "/bin/true"}
-        wanted = order(options(**paths, **more), self.run)
+        wanted = order(options(**{**paths, **more}), self.run)
         return configure(dataclasses.replace(wanted, process=self.process), self.backup, dry_run=dry_run)
 
     def files(self) -> list[str]:
@@ -338,6 +355,108 @@ def test_a_second_run_changes_nothing(place: Place) -> None:
     assert (place.configure(test_token="secret")["changed"], place.process.reloads) == (False, 1)
 
 
+def test_a_change_that_was_cut_off_is_made_anew(place: Place) -> None:
+    """Killed, or out of power, between the write and the end of the reload."""
+
+    def cut_off() -> None:
+        raise KeyboardInterrupt
+
+    place.configure()
+    before, place.process.reload = place.process.reload, cut_off  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        place.configure(health_path="/alive")
+    place.process.reload = before  # type: ignore[method-assign]
+    assert place.configure(health_path="/alive", dry_run=True)["changed"] is True
+    assert place.configure(health_path="/alive")["changed"] is True
+    assert (place.configure(health_path="/alive")["changed"], place.process.reloads) == (False, 2)
+
+
+@pytest.mark.parametrize("error", [TimeLimitError("no new worker", todo="See its log"), UnreachableError("gone")])
+def test_what_has_become_of_a_reload_that_has_not_ended_is_said_and_nothing_put_back(
+    place: Place, error: BlueGreenError
+) -> None:
+    place.config.write_text(OTHERS)
+    place.process.refusal = error
+    with pytest.raises(type(error), match=r"holds the new configuration, and whether .*it reloads once more") as caught:
+        place.configure()
+    assert Path(caught.value.details["backup_file"]).read_text() == OTHERS
+    assert "frontend shop" in place.config.read_text()
+    place.process.refusal = None
+    assert (place.configure()["changed"], place.configure()["changed"]) == (True, False)
+
+
+def test_a_process_of_which_nothing_is_known_is_left_alone(place: Place) -> None:
+    def running() -> bool:
+        raise TimeLimitError("no answer")
+
+    place.config.write_text(OTHERS)
+    place.process.running = running  # type: ignore[method-assign]
+    with pytest.raises(TimeLimitError):
+        place.configure()
+    assert (place.config.read_text(), place.files()) == (OTHERS, ["haproxy.cfg"])
+
+
+def test_a_haproxy_that_somebody_else_has_started_with_the_file_is_named(place: Place, processes: Processlist) -> None:
+    place.config.write_text(OTHERS)
+    processes.start(4711, "/usr/sbin/haproxy", "-D", "-f", str(place.config))
+    place.process.runs = False
+    with pytest.raises(ConflictError, match="process 4711 is a HAProxy with"):
+        place.configure()
+    assert place.config.read_text() == OTHERS
+
+
+# --- HAProxy that reads more than one file -----------------------------------------------------------------
+
+SITES = "frontend intranet\n\tbind 192.0.2.10:8000\n"
+
+
+@pytest.fixture
+def more(place: Place) -> Path:
+    """Another file, which the HAProxy that runs reads as well, as C(conf.d/sites.cfg)."""
+    place.config.write_text(OTHERS)
+    folder = place.home / "conf.d"
+    folder.mkdir()
+    place.process.started = CommandLine(4711, ["haproxy", "-f", str(place.config), "-f", str(folder)])
+    return folder / "sites.cfg"
+
+
+def test_the_files_that_haproxy_reads_as_well_are_checked_with_the_candidate(place: Place, more: Path) -> None:
+    more.write_text(SITES)
+    place.configure(bind=["*:81"])
+    (words,) = place.commands
+    assert (words[1], words[2], words[4], words[5]) == ("-c", "-f", "-f", str(more))
+    assert Path(words[3]).parent == place.home
+
+
+def test_an_address_that_another_file_binds_is_refused(place: Place, more: Path) -> None:
+    more.write_text(SITES)
+    with pytest.raises(ConflictError, match=rf"in {more}, line 2 binds 192.0.2.10:8000"):
+        place.configure()
+    assert place.config.read_text() == OTHERS
+
+
+def test_a_name_that_another_file_has_is_refused(place: Place, more: Path) -> None:
+    more.write_text("backend shop_blue\n")
+    with pytest.raises(ConflictError, match=rf"in {more}, line 1 has backend shop_blue"):
+        place.configure()
+
+
+def test_a_file_of_its_own_in_such_a_directory_stands_on_what_the_others_have(place: Place, more: Path) -> None:
+    more.write_text(SITES)
+    ours = more.with_name("shop.cfg")
+    result = place.configure(config=str(ours), bind=["*:81"])
+    assert (result["adopted"], "frontend shop" in ours.read_text()) == (True, True)
+    assert ("\nglobal" in ours.read_text(), place.config.read_text(), more.read_text()) == (False, OTHERS, SITES)
+    place.configure(config=str(ours), bind=["*:81"], state="absent")
+    assert ours.read_text() == ""
+
+
+def test_a_file_that_haproxy_does_not_read_is_refused(place: Place, more: Path) -> None:
+    """As where /etc/default/haproxy names another one."""
+    with pytest.raises(ConflictError, match=r"process 4711 is HAProxy with .*/haproxy.cfg, .*, and not with"):
+        place.configure(config=str(place.home / "other.cfg"))
+
+
 def test_a_candidate_that_haproxy_finds_invalid_is_not_put_in_place(place: Place) -> None:
     place.config.write_text(OTHERS)
     place.says = lambda text: (text != OTHERS, "", "[NOTICE] x\n[ALERT] config : unknown keyword 'foo'")
@@ -355,11 +474,11 @@ def test_a_file_that_was_invalid_before_is_told_apart(place: Place) -> None:
 
 def test_what_haproxy_refuses_at_the_reload_does_not_stay_on_disk(place: Place) -> None:
     place.config.write_text(OTHERS)
-    place.process.refuses = True
-    with pytest.raises(BlueGreenError, match=r"HAProxy did not.*is as it was, for the next start"):
+    place.process.refusal = RefusedError("HAProxy did not", todo="See its log")
+    with pytest.raises(RefusedError, match=r"HAProxy did not.*is as it was, for the next start"):
         place.configure()
     assert place.config.read_text() == OTHERS
-    place.process.refuses = False
+    place.process.refusal = None
     assert place.configure()["changed"] is True
 
 
