@@ -159,6 +159,10 @@ options:
     type: str
     choices: [systemd, direct]
     default: systemd
+  service:
+    description: For V(systemd), the unit, such as C(haproxy@shop).
+    type: str
+    default: haproxy
   master_socket:
     description: The master's socket. Where it answers, HAProxy itself tells whether a reload was refused.
     type: path
@@ -251,6 +255,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "server_state_file": {"type": "str", "default": ""},
     "binary": {"type": "path", "default": "/usr/sbin/haproxy"},
     "control": {"type": "str", "choices": ["systemd", "direct"], "default": "systemd"},
+    "service": {"type": "str", "default": "haproxy"},
     "master_socket": {"type": "path", "default": "/run/haproxy-master.sock"},
     "timeout": {"type": "float", "default": 60.0},
 }

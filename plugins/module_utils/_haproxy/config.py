@@ -96,7 +96,7 @@ def order(p: t.Mapping[str, t.Any], run: Run) -> Order:
     )
     app = _app(p) if p["state"] == "present" else None
     master = Master(p["master_socket"], p["timeout"])
-    service = Service(run, "haproxy", p["socket"], master, p["timeout"], may_go=app is None)
+    service = Service(run, check.unit(p["service"], "service"), p["socket"], master, p["timeout"], may_go=app is None)
     return Order(
         name=check.name(p["app"], "app"),
         app=app,
@@ -142,6 +142,12 @@ def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -
             f"{wanted.file.path} has no user in its global section, so HAProxy's worker runs as root. "
             "Add user and group as the distribution does, such as: user haproxy"
         )
+    owner = change.new.owner
+    if owner and wanted.app:
+        result["warnings"].append(
+            f"Line {owner[0]} of {wanted.file.path} says {owner[1][:100]!r}. What writes the whole file takes the app "
+            "out of service the next time. Give it the part between the marks, or use another way: see docs/haproxy.md"
+        )
     if dry_run:
         result["warnings"] += _rehearse(wanted, change, there=table is not None) if change.of_file else []
     elif result["changed"]:
@@ -178,6 +184,7 @@ def _carry_out(wanted: Order, change: Change, backup: t.Callable[[str], str]) ->
     if wanted.app:
         config_map.make(wanted.map)
         make_state_file(change.new)
+        _check_place_of_socket(change.new.own_socket)
     if change.of_file or wanted.app or wanted.file.is_marked():
         wanted.file.validate(str(change.new), str(change.old), change.started)
         wanted.file.mark()
@@ -189,6 +196,16 @@ def _carry_out(wanted: Order, change: Change, backup: t.Callable[[str], str]) ->
     if not wanted.app:
         config_map.put_entry(wanted.map, wanted.name, None, wanted.timeout)
     return result
+
+
+def _check_place_of_socket(socket: str | None) -> None:
+    """Or HAProxy would not start: some distributions make no such directory, and at each boot C(/run) is empty."""
+    if socket and not Path(socket).parent.is_dir():
+        raise MissingError(
+            f"there is no directory {Path(socket).parent} for the stats socket",
+            "one that is there after a reboot as well, before HAProxy starts",
+            f"Set socket to a path such as /run/{Path(socket).name}, or have systemd-tmpfiles make the directory",
+        )
 
 
 def _put_in_force(wanted: Order, text: ConfigText, result: dict[str, t.Any], *, running: bool) -> None:

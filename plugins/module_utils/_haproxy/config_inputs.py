@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from .._errors import InvalidError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,254}")
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9!$%&*+.^_`|~-]{0,99}")
 _WORDS = re.compile(r"[^\x00-\x1f\x7f\"'\\#]{0,1000}")
 _PATH = re.compile(r"/[A-Za-z0-9_./@%+:=~-]{0,250}")
@@ -36,6 +37,7 @@ def _checker(pattern: t.Pattern[str], allowed: str) -> t.Callable[[str, str], st
 
 
 name = _checker(_NAME, "a letter or digit, then letters, digits and _ . - only, 100 at most")
+unit = _checker(_UNIT, "the name of a systemd unit")
 header = _checker(_HEADER, "the name of an HTTP header or cookie")
 path = _checker(_PATH, "an absolute path of letters, digits and _ . / @ % + : = ~ - only")
 file = _checker(_FILE, "an absolute path without control characters")  # it stands in no configuration

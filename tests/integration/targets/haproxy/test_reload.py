@@ -268,10 +268,10 @@ def test_a_haproxy_with_more_than_one_file_is_asked_of_all_of_them(box: Box, mem
     box.start_by_hand("-S", f"{box.home}/master.sock", "-f", str(folder))
     assert "failed" not in box.configure("shop", shop, members)
     serves(shop)
-    (folder / "sites.cfg").write_text(f"listen sites\n    bind :{shop}\n")
+    (folder / "sites.cfg").write_text(f"listen sites\n    bind 127.0.0.1:{shop}\n")
     taken = box.configure("shop", shop, members, health_path="/version")
     assert taken["failure"]["code"] == "conflict", taken
-    assert f"in {folder}/sites.cfg, line 2 binds :{shop}" in taken["msg"]
+    assert f"in {folder}/sites.cfg, line 2 binds 127.0.0.1:{shop}" in taken["msg"]
 
 
 def test_a_haproxy_that_could_not_be_reloaded_is_told_before_anything_is_written(
