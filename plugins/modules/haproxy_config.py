@@ -217,7 +217,6 @@ failure:
     code: refused
 """
 
-import functools
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -262,7 +261,10 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def config(module: AnsibleModule) -> dict[str, t.Any]:
-    run = functools.partial(module.run_command, handle_exceptions=False)
+    def run(command: list[str], environment: t.Mapping[str, str] | None = None, /) -> tuple[int, str, str]:
+        done: tuple[int, str, str] = module.run_command(command, handle_exceptions=False, environ_update=environment)
+        return done
+
     return configure(order(module.params, run), backup=module.backup_local, dry_run=module.check_mode)
 
 

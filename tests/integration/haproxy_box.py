@@ -98,8 +98,8 @@ class Box:
 
     def start_by_hand(self, *more: str) -> None:
         """With no master socket of its own accord."""
-        words = [self.binary, "-W", "-D", "-f", str(self.config), "-p", str(self.pid_file), *more]
-        subprocess.run(words, check=True, capture_output=True)
+        words = [self.binary, "-W", "-D", "-f", self.config.name, "-p", str(self.pid_file), *more]
+        subprocess.run(words, check=True, capture_output=True, cwd=self.home)
 
     def systemctl(self) -> str:
         """A folder with a C(systemctl) that knows one unit, which is this HAProxy, and does what units do."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import typing as t
 from pathlib import Path
 
 PROC = Path("/proc")
+_OWN = re.compile(r"HAPROXY_(MWORKER|PROCESSES|LOAD_SUCCESS)|NOTIFY_SOCKET|LISTEN_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +25,9 @@ class CommandLine:
 
     pid: int
     words: t.Sequence[str]
-    directory: str = "/"
-    """It was started in it, or went there."""
+    directory: str = ""
+    """It was started in it, or went there; relative paths in its configuration begin there."""
+    environment: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def is_haproxy(self) -> bool:
@@ -38,13 +41,19 @@ class CommandLine:
     @property
     def files(self) -> list[str]:
         """The files and directories of its configuration, in their order."""
-        return [str(Path(self.directory, *self._values("-C"), file)) for file in self._values("-f")]
+        return [str(Path(self.directory, file)) for file in self._values("-f")]
 
     def with_candidate(self, config: str, candidate: str) -> list[str]:
         """How to ask HAProxy of all of its configuration, with the candidate in the place of one file."""
         files = [candidate if _same(file, config) else file for file in self.expanded(config)]
+        place = ["-C", self.directory] if self.directory else []
         quiet = [word for word in self.words if word == "-dr"]
-        return ["-c", *quiet, *(word for file in files for word in ("-f", file))]
+        return ["-c", *place, *quiet, *(word for file in files for word in ("-f", file))]
+
+    def named_in(self, text: str) -> dict[str, str]:
+        """Of its environment, what the configuration makes use of; that of HAProxy itself would make it another one."""
+        names = {*re.findall(r"\w+", text)}
+        return {name: self.environment[name] for name in names & {*self.environment} if not _OWN.match(name)}
 
     def reads(self, config: str) -> bool:
         return any(_same(file, config) for file in self.expanded(config))
@@ -72,9 +81,15 @@ def of(pid: int) -> CommandLine | None:
     directory = PROC / str(pid)
     with contextlib.suppress(OSError):  # it has ended, or is somebody else's
         if (directory / "ns/mnt").samefile(PROC / "self/ns/mnt"):
-            words = (directory / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
-            return CommandLine(pid, words[:-1], str((directory / "cwd").readlink()))
+            pairs = (each.partition("=") for each in _strings(directory / "environ"))
+            environment = {name: value for name, _equals, value in pairs}
+            place = (directory / "cwd").readlink()
+            return CommandLine(pid, _strings(directory / "cmdline"), str(place) if place.is_dir() else "", environment)
     return None
+
+
+def _strings(file: Path) -> list[str]:
+    return file.read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
 
 
 def of_haproxys() -> list[CommandLine]:

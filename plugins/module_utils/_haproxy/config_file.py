@@ -100,7 +100,9 @@ class ConfigFile:
             with tempfile.NamedTemporaryFile(dir=self._real.parent, prefix=".bluegreen-", suffix=".cfg") as candidate:
                 candidate.write(text.encode(errors="surrogateescape"))
                 candidate.flush()
-                code, output, errors = self.run([self.binary, *started.with_candidate(self.path, candidate.name)])
+                code, output, errors = self.run(
+                    [self.binary, *started.with_candidate(self.path, candidate.name)], started.named_in(text)
+                )
         except OSError as error:
             raise DeniedError(
                 f"a candidate for {self.path} cannot be checked: {error.strerror}",

@@ -18,7 +18,14 @@ from . import command_line
 from .command_line import CommandLine
 from .runtime_api import RuntimeApi
 
-Run = t.Callable[[list[str]], tuple[int, str, str]]
+
+class Run(t.Protocol):
+    """Runs a command, with more in its environment."""
+
+    def __call__(
+        self, command: list[str], environment: t.Mapping[str, str] | None = None, /
+    ) -> tuple[int, str, str]: ...
+
 
 POLL = 2.0
 """Seconds for one look: a session that a master took just before it started itself anew is never answered."""

@@ -258,14 +258,20 @@ def test_a_haproxy_without_our_socket_is_adopted_and_nobodys_request_fails(
     assert clients.failed() == []
 
 
-def test_a_haproxy_with_more_than_one_file_is_asked_of_all_of_them(box: Box, members: list[dict[str, str]]) -> None:
-    """C(-f haproxy.cfg -f conf.d): one names a backend of the other, so that neither is valid without it."""
+def test_a_haproxy_with_more_than_one_file_is_asked_of_all_of_them_where_it_runs(
+    box: Box, members: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C(-f haproxy.cfg -f conf.d), relative paths, its own environment: without them none of it is valid."""
     old, shop = free_ports(2)
-    box.config.write_text(OTHERS.format(home=box.home, port=old) + "    use_backend sites if { path /sites }\n")
+    theirs = OTHERS.format(home=box.home, port='"${OLD_PORT}"')
+    box.config.write_text(f"{theirs}    use_backend sites if {{ path -f paths.lst }}\n")
+    (box.home / "paths.lst").write_text("/sites\n")
+    monkeypatch.setenv("OLD_PORT", str(old))
     folder = box.home / "conf.d"
     folder.mkdir()
     (folder / "sites.cfg").write_text("backend sites\n    http-request return status 200\n")
-    box.start_by_hand("-S", f"{box.home}/master.sock", "-f", str(folder))
+    box.start_by_hand("-S", f"{box.home}/master.sock", "-f", folder.name)
+    monkeypatch.delenv("OLD_PORT")
     assert "failed" not in box.configure("shop", shop, members)
     serves(shop)
     (folder / "sites.cfg").write_text(f"listen sites\n    bind 127.0.0.1:{shop}\n")

@@ -215,9 +215,10 @@ class Processlist:
         self.home = home
         self._see("self", "ours")
 
-    def start(self, pid: int, *words: str, sees: str = "ours") -> None:
+    def start(self, pid: int, *words: str, sees: str = "ours", directory: str = "/", environment: str = "") -> None:
         self._see(str(pid), sees)
-        (self.home / str(pid) / "cwd").symlink_to("/")
+        (self.home / str(pid) / "cwd").symlink_to(directory)
+        (self.home / str(pid) / "environ").write_text(environment)
         (self.home / str(pid) / "cmdline").write_text("".join(f"{word}\0" for word in words))
 
     def _see(self, name: str, files: str) -> None:

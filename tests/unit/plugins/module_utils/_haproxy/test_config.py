@@ -55,7 +55,7 @@ backend www
 """
 
 
-def fine(_command: list[str]) -> tuple[int, str, str]:
+def fine(_command: list[str], _environment: t.Mapping[str, str] | None = None, /) -> tuple[int, str, str]:
     return 0, "", ""
 
 
@@ -317,7 +317,7 @@ class Place:
     def config(self) -> Path:
         return self.home / "haproxy.cfg"
 
-    def run(self, command: list[str]) -> tuple[int, str, str]:
+    def run(self, command: list[str], _environment: t.Mapping[str, str] | None = None, /) -> tuple[int, str, str]:
         self.commands.append(command)
         self.checked.append(Path(command[command.index("-f") + 1]).read_text())
         return self.says(self.checked[-1])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -178,7 +178,7 @@ class Systemd:
         self.now: Processes | None = Processes(11) if after else None
         self.state, self.shows, self.reloads = state, shows, 0
 
-    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+    def __call__(self, command: list[str], _environment: Mapping[str, str] | None = None, /) -> tuple[int, str, str]:
         _systemctl, verb, *words, _unit = command
         if verb == "is-active":
             return 0, f"{self.state}\n", ""
