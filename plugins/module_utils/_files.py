@@ -32,6 +32,7 @@ MOST_LINKS = 40
 """On one path, as the kernel has it."""
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_LABELS = ("system.posix_acl_access", "security.selinux")
 _SAFELY = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -194,12 +195,31 @@ def _replace(directory: int, name: str, content: bytes, mode: int, keep: bool) -
             os.fchmod(file.fileno(), there.st_mode & 0o777 if there else mode)
             if there and (there.st_uid, there.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(file.fileno(), there.st_uid, there.st_gid)
+            if there:
+                _label(file.fileno(), _labels(directory, name))
             os.fsync(file.fileno())
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         os.unlink(temporary, dir_fd=directory)
         raise
     os.fsync(directory)
+
+
+def _labels(directory: int, name: str) -> dict[str, bytes]:
+    """Who may do what with the file beyond its mode, where the system has such."""
+    if not hasattr(os, "listxattr"):
+        return {}
+    handle = os.open(name, os.O_RDONLY | _SAFELY, dir_fd=directory)
+    try:
+        return {each: os.getxattr(handle, each) for each in os.listxattr(handle) if each in _LABELS}
+    finally:
+        os.close(handle)
+
+
+def _label(handle: int, labels: t.Mapping[str, bytes]) -> None:
+    for each, value in labels.items():
+        if each not in os.listxattr(handle) or os.getxattr(handle, each) != value:
+            os.setxattr(handle, each, value)
 
 
 def _sweep(directory: int, beginning: str) -> None:

@@ -390,14 +390,28 @@ def test_a_directory_of_ours_is_used_as_before(place: Path, name: str) -> None:
     FileStore("shop", str(found), 1.0).write({}, None)
 
 
+def allow_eve(path: Path, rights: int) -> bytes:
+    """By an access list."""
+    entries = [(1, 7, -1), (2, rights, EVE), (4, 5, -1), (16, 7, -1), (32, 5, -1)]  # owner, her, group, mask, others
+    packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", packed)
+    except OSError as error:
+        pytest.skip(f"NOT TESTED: access lists, which the file system of {path} does not have: {error.strerror}")
+    return packed
+
+
+def test_a_map_keeps_the_access_list_that_lets_somebody_read_it(place: Path) -> None:
+    file = place / "shop.map"
+    file.write_text("shop blue:green:0\n")
+    packed = allow_eve(file, 4)
+    MapFile(str(file)).set("shop", "green:blue:0")
+    assert (os.getxattr(file, "system.posix_acl_access"), file.read_text()) == (packed, "shop green:blue:0\n")
+
+
 def test_a_directory_with_an_access_list_is_open_to_others(place: Path) -> None:
     found = made(place / "a")
-    entries = [(1, 7, -1), (2, 7, EVE), (4, 5, -1), (16, 7, -1), (32, 5, -1)]  # the owner, her, group, mask, others
-    packed = b"".join(struct.pack("<HHi", *entry) for entry in entries)
-    try:
-        os.setxattr(found, "system.posix_acl_access", struct.pack("<I", 2) + packed)
-    except OSError as error:
-        pytest.skip(f"NOT TESTED: access lists, which the file system of {found} does not have: {error.strerror}")
+    allow_eve(found, 7)
     refused(Fence(str(found), "shop", 7).raise_up, "can be written by others")
 
 
