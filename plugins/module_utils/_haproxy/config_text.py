@@ -234,7 +234,7 @@ class ConfigText:
         wanted = {place: bind for bind in app.binds for place in _places(bind)}
         for part in self._others(app):
             for number, line in part.lines():
-                words = line.split("#")[0].split(None, 1)
+                words = re.sub("[\"']", "", line.split("#")[0]).split(None, 1)
                 if words[:1] != ["bind"] or len(words) < 2:
                     continue
                 taken = [wanted[place] for place in _places(words[1]) if place in wanted]

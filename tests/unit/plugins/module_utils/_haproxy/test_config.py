@@ -136,6 +136,11 @@ def test_an_address_that_another_section_binds_is_refused(bind: str, taken: str)
         text(OTHERS, bind=[bind])
 
 
+def test_quotes_around_an_address_do_not_hide_it() -> None:
+    with pytest.raises(ConflictError, match=r"line 11 binds \*:80"):
+        text(OTHERS.replace("bind *:80", 'bind "*:80"'), bind=["*:80"])
+
+
 @pytest.mark.parametrize(
     "bind", [":::80 v6only", "192.0.2.9:80", "*:8080", "abns@shop accept-proxy", "*:80 interface eth9"]
 )
