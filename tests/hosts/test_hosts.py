@@ -61,6 +61,22 @@ def test_the_role_haproxy_changes_nothing_the_second_time(hosts: Site) -> None:
     } == dict.fromkeys(hosts.load_balancers, "enabled")
 
 
+def test_without_a_masters_socket_the_role_still_sees_what_becomes_of_a_reload(hosts: Site) -> None:
+    """C(EXTRAOPTS) in C(/etc/default/haproxy) takes the place of the one that names the socket."""
+    lb1, options = hosts.machines["lb1"], "/etc/default/haproxy"
+    lb1.run("sh", "-c", f"cp -p {options} /root/options && echo EXTRAOPTS= >> {options} && systemctl restart haproxy")
+    try:
+        wait_until(lambda: hosts.answers("lb1") == {("blue", "1.0")}, LONG, "lb1 serves")
+        assert "-S" not in lb1.run("sh", "-c", "tr '\\0' '\\n' < /proc/$(cat /run/haproxy.pid)/cmdline").stdout.split()
+        with hosts.load("lb1") as seen:
+            for interval in ("900ms", "1s"):
+                told = succeeded(hosts.play("haproxy", "--limit", "lb1", haproxy_check_interval=interval))
+                assert "changed: [lb1]" in told
+        assert losses(seen) == {}
+    finally:
+        lb1.run("sh", "-c", f"mv /root/options {options} && systemctl restart haproxy")
+
+
 @pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "no_pipelining"])
 def test_a_release_and_its_rollback_cost_no_request(hosts: Site, pipelining: bool) -> None:
     with hosts.load() as seen:
