@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import re
 import typing as t
 from pathlib import Path
 
-from .._errors import BlueGreenError, ConflictError, InvalidError, MissingError
+from .._errors import BlueGreenError, ConflictError, DeniedError, InvalidError, MissingError
+from .._files import Folder
 from . import command_line, config_map
 from . import config_inputs as check
 from .command_line import CommandLine
@@ -118,16 +121,47 @@ class Change:
     started: CommandLine
     of_file: bool
     """The text changes, or who may read it."""
+    needed: bool
+    """It, or the map, or a reload that is still due."""
 
 
 def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -> dict[str, t.Any]:
     """Bring file, map and process to what is wanted, in the order in which nothing can be half done."""
     change = _plan(wanted)
-    table = MapFile(wanted.map).text()
-    known = table is not None and config_map.with_entry(table, wanted.name, "") == table
+    if not change.needed or dry_run:
+        warnings = _rehearse(wanted, change) if change.of_file else []
+        return {**_told(wanted, change), "warnings": [*_warnings(wanted, change), *warnings]}
+    with _alone(wanted):
+        change = _plan(wanted)  # another app may have come meanwhile
+        done = _carry_out(wanted, change, backup) if change.needed else {}
+    return {**_told(wanted, change), "warnings": _warnings(wanted, change), **done}
+
+
+@contextlib.contextmanager
+def _alone(wanted: Order) -> t.Iterator[None]:
+    """Keep other runs away from the file, from when it is read to the end of the reload: it is written whole."""
+    directory, name = Path(wanted.map).parent, Path(wanted.file.path).name
+    if not directory.is_dir():
+        raise MissingError(
+            f"the directory of the map file {wanted.map} is not there", "one that nobody else can write to", "Make it"
+        )
+    with contextlib.ExitStack() as held:
+        try:
+            folder = held.enter_context(Folder(str(directory)))
+            held.enter_context(folder.locked(f".bluegreen-{name}.lock", fcntl.LOCK_EX, wanted.timeout))
+        except OSError as error:
+            raise DeniedError(
+                f"{directory} cannot be written: {error.strerror}",
+                "a directory that this user may write to",
+                "Use become",
+            ) from error
+        yield
+
+
+def _told(wanted: Order, change: Change) -> dict[str, t.Any]:
     before, after = masked_diff(str(change.old), str(change.new))
-    result: dict[str, t.Any] = {
-        "changed": change.of_file or known != bool(wanted.app) or wanted.file.is_marked(),
+    return {
+        "changed": change.needed,
         "adopted": change.new.adopted,
         "diff": {
             "before": before,
@@ -135,24 +169,25 @@ def configure(wanted: Order, backup: t.Callable[[str], str], *, dry_run: bool) -
             "before_header": wanted.file.path,
             "after_header": wanted.file.path,
         },
-        "warnings": [],
     }
-    if change.new.adopted and wanted.app and not change.new.drops_privileges and os.geteuid() == 0:
-        result["warnings"].append(
+
+
+def _warnings(wanted: Order, change: Change) -> list[str]:
+    if not change.new.adopted or not wanted.app:
+        return []
+    found = []
+    if not change.new.drops_privileges and os.geteuid() == 0:
+        found.append(
             f"{wanted.file.path} has no user in its global section, so HAProxy's worker runs as root. "
             "Add user and group as the distribution does, such as: user haproxy"
         )
-    owner = change.new.owner
-    if owner and wanted.app:
-        result["warnings"].append(
-            f"Line {owner[0]} of {wanted.file.path} says {owner[1][:100]!r}. What writes the whole file takes the app "
+    if change.new.owner:
+        line, says = change.new.owner
+        found.append(
+            f"Line {line} of {wanted.file.path} says {says[:100]!r}. What writes the whole file takes the app "
             "out of service the next time. Give it the part between the marks, or use another way: see docs/haproxy.md"
         )
-    if dry_run:
-        result["warnings"] += _rehearse(wanted, change, there=table is not None) if change.of_file else []
-    elif result["changed"]:
-        result.update(_carry_out(wanted, change, backup))
-    return result
+    return found
 
 
 def _plan(wanted: Order) -> Change:
@@ -166,12 +201,15 @@ def _plan(wanted: Order) -> Change:
     except (ConflictError, MissingError) as error:
         raise error.of(path) from error
     mode_changes = there is not None and wanted.file.mode_for(str(new)) != wanted.file.mode_now()
-    return Change(old, new, started, str(new) != str(old) or mode_changes)
+    table = MapFile(wanted.map).text()
+    known = table is not None and config_map.with_entry(table, wanted.name, "") == table
+    of_file = str(new) != str(old) or mode_changes
+    needed = of_file or known != bool(wanted.app) or wanted.file.is_marked()
+    return Change(old, new, started, of_file, needed)
 
 
-def _rehearse(wanted: Order, change: Change, *, there: bool) -> list[str]:
-    missing = [wanted.file.binary] if not Path(wanted.file.binary).exists() else []
-    missing += [] if there else [wanted.map]
+def _rehearse(wanted: Order, change: Change) -> list[str]:
+    missing = [path for path in (wanted.file.binary, wanted.map) if not Path(path).exists()]
     if missing:
         return [f"The configuration was not checked with haproxy -c, since {missing[0]} is not there yet"]
     wanted.file.validate(str(change.new), str(change.old), change.started)

@@ -8,9 +8,6 @@ Where the traffic is belongs to the switch: an entry that is there is never chan
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from .._errors import MissingError
 from .map_file import MapFile
 
 HEAD = "# One line is the whole routing state of an app: app active:candidate:share of the candidate in 0.01 %\n"
@@ -30,10 +27,6 @@ def without_entry(text: str, app: str) -> str:
 
 def make(path: str) -> None:
     """See that there is a map file, without which HAProxy takes no configuration that names it."""
-    if not Path(path).parent.is_dir():
-        raise MissingError(
-            f"the directory of the map file {path} is not there", "one that nobody else can write to", "Make it"
-        )
     MapFile(path).make(HEAD)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import typing as t
 from pathlib import Path
 
@@ -446,6 +447,25 @@ def test_a_map_in_a_directory_that_is_not_there_is_refused(place: Place) -> None
     with pytest.raises(MissingError, match=r"the directory of the map file .* is not there"):
         place.configure(map=f"{place.home}/none/bluegreen.map")
     assert place.files() == []
+
+
+def test_two_apps_that_are_set_up_at_once_both_stay(place: Place) -> None:
+    """As by two jobs: each writes the whole file, so none may read it while the other is at it."""
+    done: list[dict[str, t.Any]] = []
+    other = threading.Thread(target=lambda: done.append(place.configure(app="blog", bind=["*:81"])))
+
+    def check(text: str) -> tuple[int, str, str]:
+        if not other.ident:
+            other.start()
+            other.join(1)  # long enough for one that does not wait
+        return 0, "", ""
+
+    place.says = check
+    place.configure()
+    other.join(20)
+    assert done[0]["changed"] is True
+    assert ("frontend shop" in place.config.read_text(), "frontend blog" in place.config.read_text()) == (True, True)
+    assert (place.home / "bluegreen.map").read_text().split("\n")[1:] == ["shop blue:green:0", "blog blue:green:0", ""]
 
 
 # --- HAProxy that reads more than one file -----------------------------------------------------------------
