@@ -28,6 +28,8 @@ class CommandLine:
     directory: str = ""
     """It was started in it, or went there; relative paths in its configuration begin there."""
     environment: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    near: bool = True
+    """It shares our addresses."""
 
     @property
     def is_haproxy(self) -> bool:
@@ -84,8 +86,20 @@ def of(pid: int) -> CommandLine | None:
             pairs = (each.partition("=") for each in _strings(directory / "environ"))
             environment = {name: value for name, _equals, value in pairs}
             place = (directory / "cwd").readlink()
-            return CommandLine(pid, _strings(directory / "cmdline"), str(place) if place.is_dir() else "", environment)
+            return CommandLine(
+                pid,
+                _words(pid),
+                str(place) if place.is_dir() else "",
+                environment,
+                near=(directory / "ns/net").samefile(PROC / "self/ns/net"),
+            )
     return None
+
+
+def _words(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):  # it has ended
+        return _strings(PROC / str(pid) / "cmdline")
+    return []
 
 
 def _strings(file: Path) -> list[str]:
@@ -95,7 +109,10 @@ def _strings(file: Path) -> list[str]:
 def of_haproxys() -> list[CommandLine]:
     """Of all that run."""
     pids = sorted(int(directory.name) for directory in PROC.glob("[0-9]*"))
-    return [found for found in map(of, pids) if found and found.is_haproxy]
+    found = (
+        of(pid) for pid in pids if CommandLine(pid, _words(pid)).is_haproxy
+    )  # most are none, and are not looked at
+    return [each for each in found if each]
 
 
 def of_master(socket: str) -> list[CommandLine]:
@@ -106,6 +123,12 @@ def of_master(socket: str) -> list[CommandLine]:
 def that_read(path: str) -> list[CommandLine]:
     """Of those that have that file in their configuration."""
     return [each for each in of_haproxys() if each.reads(path)]
+
+
+def files_beside(path: str) -> list[str]:
+    """What other HAProxys are configured with, whose addresses are those of this host as well."""
+    others = [each for each in of_haproxys() if each.near and not each.reads(path)]
+    return sorted({file for each in others for file in each.expanded(path) if Path(file).is_file()})
 
 
 def _same(one: str, other: str) -> bool:

@@ -197,6 +197,8 @@ def _plan(wanted: Order) -> Change:
         old = ConfigText.parse(there or "")
         for file in started.others(path):
             old = old.with_file(file, read_whole(file) or "")
+        for file in command_line.files_beside(path):
+            old = old.with_neighbour(file, read_whole(file) or "")
         new = wanted.text(old)
     except (ConflictError, MissingError) as error:
         raise error.of(path) from error

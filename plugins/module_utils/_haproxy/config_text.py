@@ -15,6 +15,7 @@ import typing as t
 from .._errors import ConflictError, InvalidError, MissingError
 from .config_app import App
 from .config_base import Base
+from .config_bind import bare, places
 
 BASE = "base"
 
@@ -60,11 +61,16 @@ class ConfigText:
     parts: t.Sequence[Part]
     beside: t.Sequence[Part] = ()
     """What HAProxy reads of other files with it."""
+    elsewhere: t.Sequence[Part] = ()
+    """What another HAProxy of this host reads, of which only the addresses matter."""
 
     def with_file(self, path: str, text: str) -> ConfigText:
         """The same with one more file that HAProxy reads with it."""
-        more = [dataclasses.replace(part, file=path) for part in self.parse(text).parts]
-        return ConfigText(self.parts, [*self.beside, *more])
+        return dataclasses.replace(self, beside=[*self.beside, *_of_file(path, text)])
+
+    def with_neighbour(self, path: str, text: str) -> ConfigText:
+        """The same with one more file of another HAProxy."""
+        return dataclasses.replace(self, elsewhere=[*self.elsewhere, *_of_file(path, text)])
 
     @property
     def all_parts(self) -> list[Part]:
@@ -129,7 +135,7 @@ class ConfigText:
         return self._with(_ended(old) + ("\n" if old else "") + marked)
 
     def _with(self, text: str) -> ConfigText:
-        return ConfigText(self.parse(text).parts, self.beside)
+        return dataclasses.replace(self, parts=self.parse(text).parts)
 
     @property
     def state_file(self) -> str | None:
@@ -146,7 +152,7 @@ class ConfigText:
     def own_socket(self) -> str | None:
         """The path of the stats socket that we add, if we do."""
         lines = [line.split() for part in self.parts if part.name == BASE for _number, line in part.lines()]
-        found = [_bare(words[2]) for words in lines if words[:2] == ["stats", "socket"]]
+        found = [bare(words[2]) for words in lines if words[:2] == ["stats", "socket"]]
         return next((path for path in found if path.startswith("/")), None)
 
     def server_ports(self) -> dict[tuple[str, str], str]:
@@ -193,7 +199,7 @@ class ConfigText:
         for part in self._not_ours:
             for number, line in part.lines():
                 words = line.split()
-                if words[:2] != ["stats", "socket"] or _bare(words[2] if len(words) > 2 else "") != _bare(socket):
+                if words[:2] != ["stats", "socket"] or bare(words[2] if len(words) > 2 else "") != bare(socket):
                     continue
                 if ["level", "admin"] not in [words[at : at + 2] for at in range(len(words))]:
                     raise MissingError(
@@ -231,13 +237,13 @@ class ConfigText:
                     )
 
     def _refuse_a_bind_that_is_taken(self, app: App) -> None:
-        wanted = {place: bind for bind in app.binds for place in _places(bind)}
-        for part in self._others(app):
+        wanted = {place: bind for bind in app.binds for place in places(bind)}
+        for part in [*self._others(app), *self.elsewhere]:
             for number, line in part.lines():
                 words = re.sub("[\"']", "", line.split("#")[0]).split(None, 1)
                 if words[:1] != ["bind"] or len(words) < 2:
                     continue
-                taken = [wanted[place] for place in _places(words[1]) if place in wanted]
+                taken = [wanted[place] for place in places(words[1]) if place in wanted]
                 if taken:
                     raise ConflictError(
                         f"{part.line(number)} binds {words[1].split()[0]}, which {_whose(part)}, "
@@ -249,6 +255,13 @@ class ConfigText:
 
     def _others(self, app: App) -> list[Part]:
         return [part for part in self.all_parts if part.name != f"app {app.name}" or part.file]
+
+
+def _of_file(path: str, text: str) -> list[Part]:
+    try:
+        return [dataclasses.replace(part, file=path) for part in ConfigText.parse(text).parts]
+    except MissingError as error:
+        raise error.of(path) from error
 
 
 def _marked(name: str, text: str) -> str:
@@ -272,26 +285,3 @@ def _broken(line: int, name: str) -> MissingError:
         "a BEGIN line and an END line around each part, once",
         "Put the lines back, from a backup of the file if need be",
     )
-
-
-def _bare(socket: str) -> str:
-    return re.sub(r"^(unix|ipv4|ipv6)@", "", socket)
-
-
-def _places(bind: str) -> list[tuple[str, str]]:
-    """What a bind line takes: host and port of each address in it."""
-    addresses, *options = bind.split()
-    hosts_and_ports = []
-    for address in addresses.split(","):
-        host, _colon, ports = _bare(address).rpartition(":")
-        apart = " ".join(options[at] for at in range(1, len(options)) if options[at - 1] in ("interface", "namespace"))
-        host = {"0.0.0.0": "", "*": "", "[::]": "::"}.get(host, host)  # noqa: S104 -- read, not bound
-        first, _dash, last = ports.partition("-")
-        if not first.isdigit() or not (last or first).isdigit() or int(last or first) - int(first) > 65535:
-            hosts_and_ports.append((address, apart))
-            continue
-        both = [host, ""] if host == "::" and "v4v6" in options else [host]
-        hosts_and_ports += [
-            (each, f"{port} {apart}") for each in both for port in range(int(first), int(last or first) + 1)
-        ]
-    return hosts_and_ports

@@ -226,3 +226,4 @@ class Processlist:
         namespace.touch()
         (self.home / name / "ns").mkdir(parents=True)
         (self.home / name / "ns/mnt").symlink_to(namespace)
+        (self.home / name / "ns/net").symlink_to(namespace)

@@ -343,8 +343,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path, processes: Processlist) -> Place:
+    """On a host where nothing else runs."""
+    (tmp_path / "etc").mkdir()
+    return Place(tmp_path / "etc")
 
 
 def test_the_old_file_is_kept_and_the_whole_new_one_is_checked_first(place: Place) -> None:
@@ -466,6 +468,16 @@ def test_two_apps_that_are_set_up_at_once_both_stay(place: Place) -> None:
     assert done[0]["changed"] is True
     assert ("frontend shop" in place.config.read_text(), "frontend blog" in place.config.read_text()) == (True, True)
     assert (place.home / "bluegreen.map").read_text().split("\n")[1:] == ["shop blue:green:0", "blog blue:green:0", ""]
+
+
+def test_an_address_that_another_haproxy_of_the_host_binds_is_refused(place: Place, processes: Processlist) -> None:
+    """Both would have it, and the kernel share the connections out."""
+    other = place.home / "intranet.cfg"
+    other.write_text("frontend shop\n\tbind 192.0.2.10:8000\n")
+    processes.start(4711, "/usr/sbin/haproxy", "-Ws", "-f", str(other))
+    with pytest.raises(ConflictError, match=rf"in {other}, line 2 binds 192.0.2.10:8000"):
+        place.configure()
+    assert place.configure(bind=["192.0.2.10:8001"])["changed"] is True
 
 
 # --- HAProxy that reads more than one file -----------------------------------------------------------------
