@@ -56,7 +56,7 @@ class Order:
                 f"process {others[0].pid} is a HAProxy with {self.file.path}, and {self.process} is not running",
                 "one that can be reloaded, since it would go on with the old configuration, and a second one that is "
                 "started beside it would share the connections with it by chance",
-                "Stop it, and let this start it; or name what it was started by: control, master_socket",
+                "Stop it, and let this start it; or name what it was started by: control, service, master_socket",
             )
         return False
 

@@ -143,7 +143,7 @@ class Master:
                 now = self.processes()
                 if now and (now.failed > old.failed or (now.worker not in (None, old.worker) and self._serves(now))):
                     return now
-            except TimeLimitError:
+            except (MissingError, UnreachableError, TimeLimitError):
                 pass  # a session that was lost in the reload; there is a next one
             return None
 
