@@ -84,6 +84,13 @@ options:
             type: str
             choices: [drain, maint]
             default: drain
+          ignore_weight:
+            description:
+              - Whether the servers that come from SRV records have C(resolve-opts ignore-weight) in HAProxy's
+                configuration, which HAProxy does not tell. Without it their weights are those of DNS, and are taken
+                anew at each resolution, so that a share of the traffic would not last, and is refused.
+            type: bool
+            default: false
           timeout:
             description: Seconds to wait for an answer.
             type: float

@@ -1,7 +1,7 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which of two backends a frontend takes, as the next request shows. Private to this collection."""
+"""Where the next requests go after a change, as HAProxy counts them. Private to this collection."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typing as t
 
 from .._errors import NotVerifiedError
 from .._wait import until
+from .members import Row
 from .pool import Look
 
 PATIENCE = 0.3
@@ -40,7 +41,8 @@ class Taken:
                 f"one that takes {self._backends[colour]} when that has servers",
                 "See whether the frontend chooses by the number of usable servers, as with "
                 f"use_backend {self._backends[colour]} if {{ nbsrv({self._backends[colour]}) gt 0 }}, "
-                f"and the same for {wrong} (docs/haproxy.md), and whether requests were queued",
+                f"and the same for {wrong} (docs/haproxy.md), or set lower_with to maint where it asks srv_is_up, for "
+                "which a drained server is up; and whether requests were queued",
             )
         return True if right else None
 
@@ -50,6 +52,24 @@ class Taken:
     def _unserved(self, now: Look, backend: str) -> bool:
         """Whether a request came to the backend and to no server of it."""
         return _alone(now, backend) > _alone(self._since, backend)
+
+
+def reached(since: Look, look: t.Callable[[], Look], lowered: t.Collection[str]) -> bool:
+    """Whether a request that came ``since`` then went to a server that was taken out, as a rule of the configuration
+    or a client's cookie can have it. Waits for the next one where there were some in the last second."""
+    places = [*since.servers]
+
+    def seen() -> set[str]:
+        now = look().servers
+        return {place for place in places if place in now and _total(now[place]) > _total(since.servers[place])}
+
+    busy = any(int(row.get("rate") or 0) for row in since.backends.values())
+    taken, _any = until(seen, bool, timeout=PATIENCE if busy else 0.0, interval=0.02)
+    return bool(taken.intersection(lowered))
+
+
+def _total(row: Row) -> int:
+    return int(row.get("stot") or 0)
 
 
 def _alone(look: Look, backend: str) -> int:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 Row = t.Mapping[str, str]
 
-MAINT, TRACKED_MAINT, DISABLED, DRAIN, TRACKED_DRAIN, UNRESOLVED, BAD_NAME = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40
-"""The bits of srv_admin_state. ``DISABLED`` only tells what the configuration once said."""
-HELD = TRACKED_MAINT | TRACKED_DRAIN | UNRESOLVED | BAD_NAME
+MAINT, TRACKED_MAINT, DISABLED, DRAIN, TRACKED_DRAIN, UNRESOLVED = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+"""The bits of srv_admin_state. ``DISABLED`` only tells what the configuration once said; 0x40, which is not here, that
+the host name was set at run time, as by an SRV record."""
+HELD = TRACKED_MAINT | TRACKED_DRAIN | UNRESOLVED
 """Out for a reason that no command about the server itself takes away."""
 AGENT_ENABLED = 0x02
 """A bit of srv_agent_state."""
@@ -42,6 +43,8 @@ class Member:
     last_check: str = ""
     has_agent: bool = False
     """An agent of its own may change its state and weight at any time."""
+    from_dns: bool = False
+    """It comes from an SRV record, as does its weight, unless the configuration says otherwise."""
 
     @classmethod
     def of(cls, state: Row, counted: Row, colour: str | None) -> Member:
@@ -57,6 +60,7 @@ class Member:
             tracks=counted.get("tracked") or "",
             last_check=counted.get("last_chk") or "",
             has_agent=bool(int(state.get("srv_agent_state") or 0) & AGENT_ENABLED),
+            from_dns=state.get("srvrecord", "-") != "-",
         )
 
     @property
@@ -86,7 +90,6 @@ class Member:
         reasons = {
             MAINT: "is in maintenance",
             UNRESOLVED: "has no address, as its name does not resolve",
-            BAD_NAME: "has no valid host name",
             TRACKED_MAINT: f"tracks {self.tracks}, which is in maintenance",
             TRACKED_DRAIN: f"tracks {self.tracks}, which is in drain",
             DRAIN: "is in drain",

@@ -20,13 +20,15 @@ from .runtime_api import RuntimeApi
 BACKEND_ROW, SERVER_ROW = "1", "2"
 WANTED = {
     *("be_id", "be_name", "srv_name", "srv_op_state", "srv_admin_state", "srv_uweight", "srv_iweight"),
-    "srv_agent_state",
+    *("srv_agent_state", "srvrecord"),
     *("pxname", "svname", "type", "bck", "tracked", "last_chk", "mode", "algo", "cookie"),
-    *("scur", "qcur", "stot", "econ", "eresp", "rtime"),
+    *("scur", "qcur", "rate", "stot", "econ", "eresp", "rtime"),
     *("hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other"),
 }
 """Of the hundred columns that there are: for a thousand servers the others would cost more than all the rest."""
 
+_NO_SERVER = 2**31 - 1
+"""A number that no server has, so that no entry of a table is told, but whether it stores such numbers."""
 _SESSION_WORD = re.compile(r"(\w+)=?(\[[^\]]*\]|[^\s\[]*)")
 
 
@@ -78,10 +80,21 @@ class Pool:
         sessions = [dict(_SESSION_WORD.findall(line)) for line in answer.splitlines() if line.startswith("0x")]
         return [(session.get("be", ""), session.get("srv", "")) for session in sessions if _only_passes_on(session)]
 
-    def tables(self) -> set[str]:
-        """The names of the stick tables, which are those of the sections that they stand in."""
+    def sticky_tables(self) -> list[str]:
+        """The stick tables that hold servers, of whatever section: no command tells which backend uses them."""
         (answer,) = self._api.ask("show table")
-        return set(re.findall(r"^# table: ([^,\s]+)", answer, re.MULTILINE))
+        names = re.findall(r"^# table: ([^,\s]+)", answer, re.MULTILINE)
+        answers = self._api.ask(*(f"show table {name} data.server_id gt {_NO_SERVER}" for name in names))
+        return [name for name, answer in zip(names, answers) if answer.startswith("# table:")]
+
+    def is_static(self, member: Member) -> bool:
+        """Whether the backend's balance takes no weight at run time but 0 and the configuration's.
+
+        No command tells. But such a backend takes no further server either, and says so before it looks at anything
+        else; of a server that is there already, and has no address here, nothing can come.
+        """
+        (answer,) = self._api.ask(f"add server {member.place}")
+        return "dynamic load balancing" in answer
 
     def _states_and_statistics(self) -> tuple[list[Row], list[Row]]:
         """Of all backends, in one round trip once their numbers are known.

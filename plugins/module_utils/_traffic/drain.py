@@ -165,8 +165,9 @@ def _not_drained(
 def _todo(in_use: bool, leading: bool) -> str:
     if in_use:
         return (
-            "Look with traffic_info who still sends requests to it, or wait longer. Clients that a cookie or a stick "
-            "table keeps on it go on reaching it until it is lowered harder, as with HAProxy's lower_with: maint"
+            "Look with traffic_info who still sends requests to it, or wait longer. Clients that a cookie, a stick "
+            "table or a rule such as use-server keeps on it go on reaching it until it is lowered harder, as with "
+            "HAProxy's lower_with: maint"
         )
     if leading:
         return "Wait until those answers have run out"

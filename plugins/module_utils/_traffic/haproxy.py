@@ -34,6 +34,7 @@ PROVIDER = Provider(
             "backend": {"type": "str"},
             "servers": {"type": "dict"},
             "lower_with": {"type": "str", "choices": ["drain", "maint"], "default": "drain"},
+            "ignore_weight": {"type": "bool", "default": False},
             "timeout": {"type": "float", "default": 5.0},
         },
         "required_if": [("way", "map", ("map", "key"))],

@@ -15,8 +15,8 @@ from .._errors import (
     NotReadyError,
     UnsupportedError,
 )
-from .._haproxy import counts, plan
-from .._haproxy.frontend import Taken
+from .._haproxy import counts, plan, sentences, weighing
+from .._haproxy.frontend import Taken, reached
 from .._haproxy.members import DISABLED, DRAIN, MAINT, RUNNING, Member, carried, serving
 from .._haproxy.pool import Look
 from .._haproxy.sharing import HEAVIEST
@@ -45,7 +45,10 @@ class HAProxyServers(HAProxyRouter):
         self._found: Look | None = None
         """What was there before the first change."""
         self._last: Look | None = None
+        self._ignore_dns: bool = options["ignore_weight"]
         self._taken: Taken | None = None
+        self._after: Look | None = None
+        """What there was right after the last change."""
         self._left: list[Member] = []
         """The members as the last change was to make them."""
 
@@ -54,7 +57,7 @@ class HAProxyServers(HAProxyRouter):
 
     def drift(self) -> tuple[str, ...]:
         look = self._look()
-        found = [] if self.home else [_foreign(look.members), _failed_over(look.members)]
+        found = [] if self.home else [sentences.foreign(look.members), sentences.failed_over(look.members)]
         split = self._split(look.members)
         if not self._patterns and split and 0 < split.first_share < WHOLE:
             idle = " ".join(f"set server {m.place} state {self._lower_with};" for m in look.of(self._colours[1])[:2])
@@ -85,7 +88,8 @@ class HAProxyServers(HAProxyRouter):
         if steps.lower:
             self._prove(wanted, look)
             self._tell(*steps.lower)
-        self._taken = Taken(self._look(), self._backends) if not self._patterns else None
+        self._after = self._look()
+        self._taken = None if self._patterns else Taken(self._after, self._backends)
 
     def verify(self, wanted: Split) -> bool | None:
         look = self._look()
@@ -98,11 +102,7 @@ class HAProxyServers(HAProxyRouter):
             return None if self.forced or self.home or all(self._was_down(c, wanted) for c in down) else False
         if self._taken and wanted.leader and self._taken.looked(self._look, wanted.leader) is None:
             return None
-        if _foreign(look.members) or self._may_stick(wanted, look):
-            return None
-        if len(raised) > 1 and not (_by_weight(look) and all(m.op == RUNNING for m in chosen)):
-            return None
-        return True
+        return None if self._may_differ(wanted, look) else True
 
     def as_left(self) -> bool | None:
         now = {member.place: member for member in self._look().members}
@@ -229,7 +229,7 @@ class HAProxyServers(HAProxyRouter):
 
     def _check_shares(self, wanted: Split, after: t.Sequence[Member], look: Look) -> None:
         """Whether HAProxy will do with the planned weights and states what is wanted."""
-        foreign = "" if self.home else _foreign(after)
+        foreign = "" if self.home else sentences.foreign(after)
         if foreign:
             raise UnsupportedError(
                 foreign,
@@ -240,7 +240,7 @@ class HAProxyServers(HAProxyRouter):
         whole = wanted.first_share in (0, WHOLE)
         if split != wanted and not (self.forced and whole):
             raise UnsupportedError(
-                f"HAProxy would make it {describe(split)}{_because_of_backups(after)}",
+                f"HAProxy would make it {describe(split)}{sentences.because_of_backups(after)}",
                 f"{wanted}",
                 "Move all of the traffic at once, or see that the servers of both colours are of one kind",
             )
@@ -251,6 +251,8 @@ class HAProxyServers(HAProxyRouter):
                 "one such as roundrobin",
                 "Move all of the traffic at once, or change the balance",
             )
+        if not (self.home or (self.forced and whole)):
+            weighing.check(look.members, after, self._pool.is_static, ignore_dns=self._ignore_dns, whole=whole)
 
     # --- Doing it -----------------------------------------------------------------------------------------
 
@@ -286,39 +288,30 @@ class HAProxyServers(HAProxyRouter):
             return False
         return not any(m.is_up for m in serving(self._found.members) if m.colour == colour)
 
+    def _may_differ(self, wanted: Split, look: Look) -> bool:
+        """Whether clients may get something else than the split says, or are seen to."""
+        members = look.members
+        shared = 0 < wanted.first_share < WHOLE
+        by_weight = _by_weight(look) and all(member.op == RUNNING for member in serving(members))
+        agents = any(member.has_agent for member in members if member.colour)
+        if sentences.foreign(members) or agents or (shared and not by_weight):
+            return True
+        return self._may_stick(wanted, look) or self._is_reached(wanted, look)
+
     def _may_stick(self, wanted: Split, look: Look) -> bool:
         """Whether clients may be led elsewhere by a cookie or a stick table, which pass over drain and weights."""
-        if self._lower_with == "maint" and wanted.leader and wanted.share(wanted.leader) == WHOLE:
+        if self._lower_with == "maint" and wanted.first_share in (0, WHOLE):
             return False
-        cookies = any(row.get("cookie") for row in look.backends.values())
-        return cookies or bool(self._pool.tables() & {*self._pool.backends})
+        return any(row.get("cookie") for row in look.backends.values()) or bool(self._pool.sticky_tables())
+
+    def _is_reached(self, wanted: Split, look: Look) -> bool:
+        """Whether clients are seen to be led to the colour that has none of the traffic."""
+        lowered = [member.place for member in look.members if member.colour and not wanted.share(member.colour)]
+        return bool(self._patterns and self._after and lowered and reached(self._after, self._look, lowered))
 
 
 def _by_weight(look: Look) -> bool:
     return all(row.get("algo") == "roundrobin" for row in look.backends.values())
-
-
-def _foreign(members: t.Sequence[Member]) -> str:
-    """The servers of neither colour that get some of the traffic, in a sentence. Empty: none."""
-    names = [member.name for member in serving(members) if member.colour is None]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more} of the backend take traffic and belong to neither colour" if names else ""
-
-
-def _failed_over(members: t.Sequence[Member]) -> str:
-    """Whether backup servers serve only until the others are up again, in a sentence. Empty: no."""
-    chosen = {member.place for member in serving(members)}
-    down = [member for member in members if member.takes and not member.backup and member.place not in chosen]
-    if not down:
-        return ""
-    return f"{', '.join(m.why_not() for m in down[:3])}, and HAProxy has gone over to backup servers until that ends"
-
-
-def _because_of_backups(after: t.Sequence[Member]) -> str:
-    names = [m.name for m in after if m.backup and m.takes and m.colour]
-    if not names:
-        return ""
-    return f": {', '.join(names[:3])} are backup servers, which get nothing while another one is usable"
 
 
 def _patterns(colours: tuple[str, str], given: t.Mapping[str, str] | None) -> dict[str, re.Pattern[str]]:

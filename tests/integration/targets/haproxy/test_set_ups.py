@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import pytest
 
 from demo.rig import wait_until
 from plugins.module_utils._errors import (
-    BlueGreenError,
     DriftError,
     NotReadyError,
     NotVerifiedError,
@@ -24,35 +21,12 @@ from plugins.module_utils._errors import (
     UnsupportedError,
 )
 from plugins.module_utils._haproxy import frontend
-from plugins.module_utils._traffic.route import Outcome, Route
-from plugins.module_utils._traffic.router import Router
 from plugins.module_utils._traffic.split import Split
-from plugins.module_utils._traffic.switch import Order, switch
 from tests.haproxies import every_haproxy, haproxy_binary
 from tests.integration.haproxy_site import BLUE, FRONTEND, GREEN, ONE_BACKEND, TWO_BACKENDS, Site, green
+from tests.integration.set_ups import SiteMaker, move, refused, site
 
-__all__ = ["haproxy_binary"]
-
-SiteMaker = Callable[..., Site]
-
-
-@pytest.fixture
-def site(tmp_path: Path, haproxy_binary: str) -> Iterator[SiteMaker]:
-    with contextlib.ExitStack() as stack:
-        yield lambda text, frontend=FRONTEND: stack.enter_context(Site(tmp_path, text, haproxy_binary, frontend))
-
-
-def move(router: Router, wanted: Split, **order: Any) -> Outcome:
-    """As a task does it that comes anew: each time with a router that knows nothing."""
-    return switch([Route("lb1", router)], Order(wanted, **{"verify_timeout": 3.0, **order}))[0]
-
-
-def refused(kind: type[BlueGreenError], call: Callable[[], object]) -> str:
-    with pytest.raises(BlueGreenError) as caught:
-        call()
-    assert caught.value.__class__ is kind, caught.value.message
-    return caught.value.message
-
+__all__ = ["haproxy_binary", "site"]
 
 # --- A colour that cannot serve ---------------------------------------------------------------------------
 

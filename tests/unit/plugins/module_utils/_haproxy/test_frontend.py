@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from plugins.module_utils._errors import NotVerifiedError
-from plugins.module_utils._haproxy.frontend import Taken
+from plugins.module_utils._haproxy.frontend import Taken, reached
 from plugins.module_utils._haproxy.pool import Look
 
 BACKENDS = {"blue": "shop_blue", "green": "shop_green"}
@@ -36,3 +36,26 @@ def test_one_that_came_to_the_other_backend_and_found_no_server_tells_what_to_wr
     with pytest.raises(NotVerifiedError) as caught:
         Taken(look(blue=5, nowhere=2), BACKENDS).looked(lambda: look(blue=6, nowhere=3), "green")
     assert "use_backend shop_green if { nbsrv(shop_green) gt 0 }" in caught.value.message
+
+
+def one(blue: int = 0, green: int = 0, rate: int = 0) -> Look:
+    servers = {"shop/blue1": {"stot": str(blue)}, "shop/green1": {"stot": str(green)}}
+    return Look((), servers, {"shop": {"rate": str(rate)}})
+
+
+@pytest.mark.parametrize(
+    ("now", "is_reached"),
+    [(one(7, 2), False), (one(7, 3), False), (one(8, 2), True), (one(8, 3), True), (Look((), {}, {}), False)],
+)
+def test_a_request_at_a_server_that_was_taken_out_is_seen(now: Look, is_reached: bool) -> None:
+    assert reached(one(7, 2), lambda: now, ["shop/blue1"]) is is_reached
+
+
+def test_where_requests_came_lately_the_next_one_is_waited_for() -> None:
+    looks = iter([one(7, 2), one(7, 2), one(8, 2)])
+    assert reached(one(7, 2, rate=5), lambda: next(looks), ["shop/blue1"])
+
+
+def test_where_none_came_lately_nobody_waits() -> None:
+    looks = iter([one(7, 2)])
+    assert not reached(one(7, 2), lambda: next(looks), ["shop/blue1"])

@@ -28,7 +28,7 @@ def of(admin: int = 0, op: int = 2, weight: int = 1) -> Member:
         (0x08, True),  # forced drain
         (0x10, True),  # drain inherited
         (0x20, True),  # maintenance because its name does not resolve
-        (0x40, True),  # maintenance because its host name is none
+        (0x40, False),  # its host name was set at run time, as by an SRV record
     ],
 )
 def test_a_server_is_out_in_maintenance_or_drain_only(admin: int, is_out: bool) -> None:

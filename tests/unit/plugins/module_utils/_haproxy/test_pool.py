@@ -61,10 +61,33 @@ def test_a_second_look_asks_once_and_one_after_another_configuration_was_loaded_
         assert pool.look() == first
 
 
-def test_the_names_of_stick_tables_are_read() -> None:
-    tables = "# table: shop, type: ip, size:10240, used:0\n\n# table: peers/one, type: string, size:1, used:0\n"
-    with FakeSocket(answering(lambda line: tables if line == "show table" else "")) as haproxy:
-        assert Pool(RuntimeApi(haproxy.address, LONG), ["shop"], belongs).tables() == {"shop", "peers/one"}
+def test_the_stick_tables_that_hold_servers_are_found() -> None:
+    tables = "# table: rates, type: ip, size:10240, used:0\n\n# table: peers/one, type: string, size:1, used:0\n"
+
+    def answer(line: str) -> str:
+        if line.startswith("show table rates "):
+            return "Filter entry #1: Data type not stored in this table"
+        return tables if line == "show table" else f"# table: {line.split()[2]}, type: string"
+
+    with FakeSocket(answering(answer)) as haproxy:
+        assert Pool(RuntimeApi(haproxy.address, LONG), ["shop"], belongs).sticky_tables() == ["peers/one"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_static"),
+    [
+        ("Backend must use a dynamic load balancing to support dynamic servers.", True),
+        ("'server' expects <name> and <addr>[:<port>] as arguments.", False),
+        ("Unknown command", False),
+    ],
+)
+def test_a_balance_that_takes_no_weights_at_run_time_is_known_by_its_taking_no_servers(
+    answer: str, is_static: bool
+) -> None:
+    with FakeSocket(answering(lambda _line: answer)) as haproxy:
+        pool = Pool(RuntimeApi(haproxy.address, LONG), ["shop"], belongs)
+        assert pool.is_static(Member("shop", "blue1")) is is_static
+    assert haproxy.lines == ["add server shop/blue1"]
 
 
 def test_a_backend_that_is_not_there_is_missing() -> None:
