@@ -20,6 +20,10 @@ HELD = TRACKED_MAINT | TRACKED_DRAIN | UNRESOLVED
 """Out for a reason that no command about the server itself takes away."""
 AGENT_ENABLED = 0x02
 """A bit of srv_agent_state."""
+CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PAUSED = 0x02, 0x04, 0x08
+"""Bits of srv_check_state."""
+NEVER_CHECKED = "1"
+"""srv_check_status."""
 STOPPED, STARTING, RUNNING, STOPPING = range(4)
 """srv_op_state; one that is stopping answers its health check with 404, and gets nobody new."""
 
@@ -45,6 +49,10 @@ class Member:
     """An agent of its own may change its state and weight at any time."""
     from_dns: bool = False
     """It comes from an SRV record, as does its weight, unless the configuration says otherwise."""
+    is_checked: bool = False
+    """It has health checks, which rest in maintenance."""
+    awaits_check: bool = False
+    """It came out of maintenance, and no check has told since then whether it is up."""
 
     @classmethod
     def of(cls, state: Row, counted: Row, colour: str | None) -> Member:
@@ -61,6 +69,8 @@ class Member:
             last_check=counted.get("last_chk") or "",
             has_agent=bool(int(state.get("srv_agent_state") or 0) & AGENT_ENABLED),
             from_dns=state.get("srvrecord", "-") != "-",
+            is_checked=_check_state(state) & CHECK_ENABLED > 0,
+            awaits_check=_awaits_check(state, counted),
         )
 
     @property
@@ -98,6 +108,20 @@ class Member:
         if not why and not self.is_up:
             why = f"is down ({self.last_check})" if self.last_check else "is down"
         return f"{self.name} {why or 'has weight 0'}"
+
+
+def _check_state(state: Row) -> int:
+    bits = int(state.get("srv_check_state") or 0)
+    return bits if bits & CHECK_CONFIGURED else 0
+
+
+def _awaits_check(state: Row, counted: Row) -> bool:
+    """Out of maintenance HAProxy takes it for up, on the very brink: the first good check lifts its health from there,
+    unless C(fall) is 1; the first bad one takes it down."""
+    if _check_state(state) & (CHECK_ENABLED | CHECK_PAUSED) != CHECK_ENABLED or int(state["srv_op_state"]) != RUNNING:
+        return False
+    on_the_brink = int(counted.get("check_fall") or 1) > 1 and counted.get("check_health") == counted.get("check_rise")
+    return state.get("srv_check_status") == NEVER_CHECKED or on_the_brink
 
 
 def serving(members: t.Iterable[Member]) -> list[Member]:

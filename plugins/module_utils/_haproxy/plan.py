@@ -94,11 +94,11 @@ def steps(before: t.Sequence[Member], after: t.Sequence[Member], shares: t.Mappi
     shut = [(new, _out(new)) for old, new in pairs if _out(new) and _out(old) != _out(new)]
     return Steps(
         weigh=tuple(_weigh(_gently(up))),
-        raise_=tuple(_told(member, "state ready") for member in opened),
+        raise_=tuple(told(member, "state ready") for member in opened),
         lower=(
-            *(_told(member, f"state {how}") for member, how in shut),
+            *(told(member, f"state {how}") for member, how in shut),
             *_weigh(down),
-            *(_told(new, "state ready") for old, new in down if _out(old) and not _out(new)),
+            *(told(new, "state ready") for old, new in down if _out(old) and not _out(new)),
         ),
     )
 
@@ -187,8 +187,8 @@ def _gently(pairs: list[tuple[Member, Member]]) -> list[tuple[Member, Member]]:
 
 
 def _weigh(pairs: t.Iterable[tuple[Member, Member]]) -> list[str]:
-    return [_told(new, f"weight {new.weight}") for old, new in pairs if old.weight != new.weight]
+    return [told(new, f"weight {new.weight}") for old, new in pairs if old.weight != new.weight]
 
 
-def _told(member: Member, verb: str) -> str:
+def told(member: Member, verb: str) -> str:
     return f"set server {word(member.backend, 'backend name')}/{word(member.name, 'server name')} {verb}"

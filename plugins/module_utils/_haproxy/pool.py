@@ -20,8 +20,9 @@ from .runtime_api import RuntimeApi
 BACKEND_ROW, SERVER_ROW = "1", "2"
 WANTED = {
     *("be_id", "be_name", "srv_name", "srv_op_state", "srv_admin_state", "srv_uweight", "srv_iweight"),
-    *("srv_agent_state", "srvrecord"),
+    *("srv_agent_state", "srvrecord", "srv_check_state", "srv_check_status"),
     *("pxname", "svname", "type", "bck", "tracked", "last_chk", "mode", "algo", "cookie"),
+    *("check_rise", "check_fall", "check_health"),
     *("scur", "qcur", "rate", "stot", "econ", "eresp", "rtime"),
     *("hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other"),
 }

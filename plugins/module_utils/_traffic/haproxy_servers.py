@@ -15,7 +15,7 @@ from .._errors import (
     NotReadyError,
     UnsupportedError,
 )
-from .._haproxy import counts, plan, sentences, weighing
+from .._haproxy import counts, plan, sentences, trial, weighing
 from .._haproxy.frontend import Taken, reached
 from .._haproxy.members import DISABLED, DRAIN, MAINT, RUNNING, Member, carried, serving
 from .._haproxy.pool import Look
@@ -71,7 +71,7 @@ class HAProxyServers(HAProxyRouter):
         self._check_rights()
         look = self._look()
         self._check_options(look, wanted)
-        after = self._planned(look, wanted)
+        after = self._planned(look.members, wanted)
         self._check_ready(wanted, after)
         self._check_shares(wanted, after, look)
 
@@ -81,7 +81,8 @@ class HAProxyServers(HAProxyRouter):
         if found != expected:
             raise moved(found, expected)
         self._found = self._found or look
-        self._left = self._planned(look, wanted)
+        self._left = self._planned(look.members, wanted)
+        look = self._tried(look, wanted, expected)
         steps = plan.steps(look.members, self._left, self._shares(wanted))
         self._tell(*steps.weigh)
         self._tell(*steps.raise_)
@@ -111,7 +112,7 @@ class HAProxyServers(HAProxyRouter):
 
     def by_hand(self, wanted: Split) -> str:
         look = self._last or self._look()
-        steps = plan.steps(look.members, self._planned(look, wanted), self._shares(wanted))
+        steps = plan.steps(look.members, self._planned(look.members, wanted), self._shares(wanted))
         return by_hand(self._socket, ["prompt", *steps.weigh, *steps.raise_, *steps.lower, "quit"])
 
     def observe(self) -> dict[str, Activity] | None:
@@ -179,16 +180,16 @@ class HAProxyServers(HAProxyRouter):
     def _shares(self, wanted: Split) -> dict[str, float]:
         return {colour: wanted.share(colour) / WHOLE for colour in self._colours}
 
-    def _planned(self, look: Look, wanted: Split) -> list[Member]:
+    def _planned(self, members: t.Sequence[Member], wanted: Split) -> list[Member]:
         """The way back restores what was found, also what does not show in the split."""
         wish = self._wish(self._shares(wanted))
         if self.home and self._found and self._split(self._found.members) == wanted:
-            back = plan.restored(look.members, self._found.members, wish)
+            back = plan.restored(members, self._found.members, wish)
             if self._split(back) == wanted:
                 return back
-        after = plan.planned(look.members, wish)
+        after = plan.planned(members, wish)
         if after is None:
-            many = " and ".join(str(len(look.of(colour))) for colour in self._colours)
+            many = " and ".join(str(len(plan.of(colour, members))) for colour in self._colours)
             raise UnsupportedError(
                 f"no weights from 1 to {HEAVIEST} hold {wanted} over {many} servers",
                 "a split that they can",
@@ -261,6 +262,25 @@ class HAProxyServers(HAProxyRouter):
         if objections:
             command, answer = objections[0]
             raise DeniedError(f"HAProxy answers {answer!r} to {command!r}", "no objection")
+
+    def _tried(self, look: Look, wanted: Split, expected: Split | None) -> Look:
+        """Let those that come out of maintenance be checked first, unless there is nothing to lose by haste.
+
+        Not with two backends: a frontend that asks C(srv_is_up) would take one whose server has weight 0.
+        """
+        entrants = trial.entrants(look.members, self._left) if self._patterns else []
+        if not entrants or expected is None or self.home or self.forced:
+            return look
+        self._tell(*trial.begin(entrants))
+        look, _over = until(
+            self._look, lambda now: trial.is_over(entrants, now.members), timeout=self._timeout, interval=0.05
+        )
+        found = self._split(look.members)
+        if found != expected:
+            self._tell(*trial.end(entrants))
+            raise moved(found, expected)
+        self._left = self._planned(trial.with_own_weights(entrants, look.members), wanted)
+        return look
 
     def _prove(self, wanted: Split, before: Look) -> None:
         """Never lower those that serve before HAProxy itself would send a request to the others."""

@@ -8,10 +8,19 @@ from __future__ import annotations
 import pytest
 
 from demo.rig import wait_until
-from plugins.module_utils._errors import NotVerifiedError, UnsupportedError
+from plugins.module_utils._errors import NotReadyError, NotVerifiedError, UnsupportedError
 from plugins.module_utils._haproxy import frontend
 from tests.haproxies import every_haproxy, haproxy_binary
-from tests.integration.haproxy_site import BLUE, FRONTEND, GREEN, ONE_BACKEND, TWO_BACKENDS, Site, green
+from tests.integration.haproxy_site import (
+    BLUE,
+    FRONTEND,
+    GREEN,
+    ONE_BACKEND,
+    TWO_BACKENDS,
+    Site,
+    closed_port,
+    green,
+)
 from tests.integration.set_ups import SiteMaker, agent, move, name_server, refused, site
 
 __all__ = ["haproxy_binary", "site"]
@@ -200,3 +209,37 @@ def test_what_an_agent_may_change_at_any_time_is_not_called_proven(site: SiteMak
         assert move(lb.router(), GREEN).verified is None
         if "ready" in says:
             wait_until(lambda: lb.router().read() == green(50), 30, "the agent has put both in service")
+
+
+# --- Servers that nobody has checked yet ------------------------------------------------------------------
+
+SLOTS = """
+backend shop
+    server blue1 @blue1 {checked}
+    server green1 @green1 {checked} disabled
+    server green2 @green2 {checked} disabled
+    server-template green 3-6 127.0.0.1:{nobody} {checked} disabled
+"""
+
+
+@every_haproxy
+@pytest.mark.parametrize("lower_with", ["drain", "maint"])
+def test_slots_that_are_disabled_until_they_have_a_server_fail_nobody(site: SiteMaker, lower_with: str) -> None:
+    lb = site(SLOTS.replace("{nobody}", str(closed_port())))
+    for wanted in (GREEN, BLUE):
+        with lb.load() as got:
+            assert move(lb.router(**ONE_BACKEND, lower_with=lower_with), wanted).verified is True
+        assert {*got} <= {"blue1", "green1", "green2"}
+        assert lb.colours() == {wanted.leader: 40}
+
+
+def test_a_colour_that_fails_its_first_check_gets_nobody_and_is_back_in_maintenance(site: SiteMaker) -> None:
+    lb = site(
+        "backend shop\n    server blue1 @blue1 {checked}\n    server green1 @green1 {checked} weight 7 disabled\n"
+    )
+    lb.apps["green1"].stop()
+    before = lb.states()
+    with lb.load() as got:
+        refused(NotReadyError, lambda: move(lb.router(**ONE_BACKEND, timeout=0.5), GREEN))
+    assert {*got} == {"blue1"}
+    assert lb.states() == before

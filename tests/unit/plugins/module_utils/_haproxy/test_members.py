@@ -97,3 +97,27 @@ def test_a_server_that_tracks_another_one_follows_it(admin: int, inherited: int)
 def test_what_it_tracks_elsewhere_is_as_haproxy_says() -> None:
     heir = replace(G1, tracks="checks/g1", admin=2)
     assert followed([heir]) == [heir]
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_checked", "awaits"),
+    [
+        ({}, True, False),
+        ({"srv_check_state": "7"}, True, False),  # a check is under way
+        ({"srv_check_status": "1"}, True, True),  # never checked
+        ({"check_health": "2"}, True, True),  # on the brink
+        ({"check_health": "2", "check_fall": "1"}, True, False),  # with which nobody can tell
+        ({"check_health": "2", "srv_op_state": "0"}, True, False),  # it is down
+        ({"check_health": "", "check_rise": "", "check_fall": "", "srv_check_state": "14"}, True, False),  # at rest
+        ({"check_health": "2", "srv_check_state": "2"}, False, False),  # checks are disabled
+        ({"check_health": "2", "srv_check_state": "0"}, False, False),
+        ({"srvrecord": "_shop._tcp.test"}, True, False),
+    ],
+)
+def test_what_haproxy_says_of_a_server_is_read(seen: dict[str, str], is_checked: bool, awaits: bool) -> None:
+    state = {"be_name": "shop", "srv_name": "b1", "srv_admin_state": "0", "srv_op_state": "2"}
+    state |= {"srv_uweight": "7", "srv_iweight": "9", "srv_check_state": "6", "srv_check_status": "15"}
+    row = {"bck": "0", "check_rise": "2", "check_fall": "3", "check_health": "4"}
+    member = Member.of(state | seen, row | seen, "blue")
+    assert (member.weight, member.initial, member.from_dns) == (7, 9, "srvrecord" in seen)
+    assert (member.is_checked, member.awaits_check) == (is_checked, awaits)
