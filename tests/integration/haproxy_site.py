@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import http.client
 import os
 import signal
@@ -58,11 +59,13 @@ def green(percent: float) -> Split:
 
 
 class App:
-    """A member: answers with its name, or with a status; can be stopped and started on its port."""
+    """A member: answers with its name or a status, once its gate is open; can be stopped and started on its port."""
 
     def __init__(self, name: str) -> None:
         self.name, self.status, self.seen = name, 200, 0
         self.server: ThreadingHTTPServer | None = None
+        self.gate = threading.Event()
+        self.gate.set()
         self.port = 0
         self.start()
 
@@ -75,6 +78,7 @@ class App:
             def do_GET(self) -> None:
                 healthy = self.path == "/health"
                 app.seen += not healthy
+                assert healthy or app.gate.wait(60)
                 body = app.name.encode()
                 self.send_response(200 if healthy else app.status)
                 self.send_header("Content-Length", str(len(body)))
@@ -177,13 +181,18 @@ class Site:
         rows = [line.split() for line in lines if line[:1].isdigit() and " " in line]
         return {f"{row[1]}/{row[3]}": (int(row[6]) & 0x09, int(row[7])) for row in rows}
 
+    def rows(self) -> list[dict[str, str]]:
+        """What HAProxy counts."""
+        return list(csv.DictReader(self.ask("show stat")[0].lstrip("# ").splitlines()))
+
+    def queued(self, backend: str) -> int:
+        return sum(int(row["qcur"] or 0) for row in self.rows() if row["pxname"] == backend)
+
     def wait_for(self, **up: bool) -> None:
         """Until HAProxy sees the named servers as up, or as down."""
 
         def seen() -> bool:
-            rows = [line.split(",") for line in self.ask("show stat")[0].splitlines()]
-            column = rows[0].index("status")
-            status = {row[1]: row[column].partition(" ")[0] for row in rows[1:] if len(row) > column}
+            status = {row["svname"]: row["status"].partition(" ")[0] for row in self.rows()}
             return all((status[name] != "DOWN") == is_up for name, is_up in up.items())
 
         wait_until(seen, 30, f"HAProxy sees {up}")

@@ -54,6 +54,12 @@ class Taken:
         return _alone(now, backend) > _alone(self._since, backend)
 
 
+def queued(look: Look, backends: t.Collection[str]) -> int:
+    """Requests that wait for a server of one of the backends."""
+    rows = [*look.servers.values(), *look.backends.values()]
+    return sum(int(row.get("qcur") or 0) for row in rows if row.get("pxname") in backends)
+
+
 def reached(since: Look, look: t.Callable[[], Look], lowered: t.Collection[str]) -> bool:
     """Whether a request that came ``since`` then went to a server that was taken out, as a rule of the configuration
     or a client's cookie can have it. Waits for the next one where there were some in the last second."""

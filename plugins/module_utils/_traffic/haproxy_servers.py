@@ -16,7 +16,7 @@ from .._errors import (
     UnsupportedError,
 )
 from .._haproxy import counts, plan, sentences, trial, weighing
-from .._haproxy.frontend import Taken, reached
+from .._haproxy.frontend import Taken, queued, reached
 from .._haproxy.members import DISABLED, DRAIN, MAINT, RUNNING, Member, carried, serving
 from .._haproxy.pool import Look
 from .._haproxy.sharing import HEAVIEST
@@ -88,6 +88,7 @@ class HAProxyServers(HAProxyRouter):
         self._tell(*steps.raise_)
         if steps.lower:
             self._prove(wanted, look)
+            self._let_queues_pass(wanted)
             self._tell(*steps.lower)
         self._after = self._look()
         self._taken = None if self._patterns else Taken(self._after, self._backends)
@@ -301,6 +302,12 @@ class HAProxyServers(HAProxyRouter):
                 f"({'; '.join(member.why_not() for member in look.of(colour)[:3])})",
                 "one that is up",
             )
+
+    def _let_queues_pass(self, wanted: Split) -> None:
+        """Who waits in a backend whose servers are taken out waits in vain: give them time, where there is no haste."""
+        lowered = [self._backends[colour] for colour in self._colours if not wanted.share(colour)]
+        if not (self._patterns or self.home or self.forced):
+            until(self._look, lambda look: not queued(look, lowered), timeout=self._timeout, interval=0.05)
 
     def _was_down(self, colour: str, wanted: Split) -> bool:
         """Whether this leads back to what was found, and none of the colour was up then either."""

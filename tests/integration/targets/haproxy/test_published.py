@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from demo.rig import wait_until
@@ -201,14 +203,12 @@ def test_a_frontend_that_asks_srv_is_up_is_told_to_use_maintenance(
         assert lb.colours() == {wanted.leader: 40}
 
 
-@pytest.mark.parametrize("says", ["up", "ready up 100%"])
-def test_what_an_agent_may_change_at_any_time_is_not_called_proven(site: SiteMaker, says: str) -> None:
-    with agent(says) as port:
+def test_what_an_agent_may_change_at_any_time_is_not_called_proven(site: SiteMaker) -> None:
+    with agent("up") as port:
         options = f"{{checked}} weight 100 agent-check agent-inter 100ms agent-addr 127.0.0.1 agent-port {port}"
         lb = site(f"backend shop\n    server blue1 @blue1 {options}\n    server green1 @green1 {options}\n")
         assert move(lb.router(), GREEN).verified is None
-        if "ready" in says:
-            wait_until(lambda: lb.router().read() == green(50), 30, "the agent has put both in service")
+        assert lb.colours() == {"green": 40}
 
 
 # --- Servers that nobody has checked yet ------------------------------------------------------------------
@@ -243,3 +243,38 @@ def test_a_colour_that_fails_its_first_check_gets_nobody_and_is_back_in_maintena
         refused(NotReadyError, lambda: move(lb.router(**ONE_BACKEND, timeout=0.5), GREEN))
     assert {*got} == {"blue1"}
     assert lb.states() == before
+
+
+# --- Requests that wait for a server ----------------------------------------------------------------------
+
+LIMITED = """
+backend shop_blue
+    timeout queue 60s
+    server b1 @blue1 {checked} maxconn 1
+backend shop_green
+    timeout queue 60s
+    server g1 @green1 {checked} maxconn 1
+"""
+BY_NUMBER = """
+frontend front
+    bind 127.0.0.1:{front}
+    use_backend shop_green if {{ nbsrv(shop_green) gt 0 }}
+    default_backend shop_blue
+"""
+
+
+def test_requests_that_are_queued_in_the_other_backend_are_served_before_it_is_lowered(site: SiteMaker) -> None:
+    lb = site(LIMITED, BY_NUMBER)
+    lb.set("shop_green/g1 state drain")
+    lb.apps["blue1"].gate.clear()
+    with ThreadPoolExecutor() as pool:
+        early = [pool.submit(lb.get) for _client in range(3)]
+        wait_until(lambda: lb.queued("shop_blue") == 2, 30, "two of them wait")
+        moved = pool.submit(move, lb.router(**TWO_BACKENDS, timeout=60.0), GREEN)
+        wait_until(lambda: lb.states()["shop_green/g1"] == (0, 1), 30, "green is raised")
+        assert lb.get() == "green1"
+        assert lb.states()["shop_blue/b1"] == (0, 1)
+        lb.apps["blue1"].gate.set()
+        assert [client.result() for client in early] == ["blue1"] * 3
+        assert moved.result().changed
+    assert lb.colours() == {"green": 40}

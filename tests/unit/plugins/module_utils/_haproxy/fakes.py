@@ -196,7 +196,7 @@ class FakeHAProxy:
             f"{backend},{n},{status[s]},1,0,10,9,0,0,1,0,0,0,5,2,0," for n, (s, _w) in self.servers[backend].items()
         ]
         return "\n".join(
-            [f"# {STAT_COLUMNS}", f"{backend},BACKEND,UP,2,1,20,18,0,0,2,0,0,0,5,1,0,roundrobin", *rows, ""]
+            [f"# {STAT_COLUMNS}", f"{backend},BACKEND,UP,2,0,20,18,0,0,2,0,0,0,5,1,0,roundrobin", *rows, ""]
         )
 
     def _weight(self, backend: str, server: str, weight: str) -> str:

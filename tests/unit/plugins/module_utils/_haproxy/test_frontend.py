@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from plugins.module_utils._errors import NotVerifiedError
-from plugins.module_utils._haproxy.frontend import Taken, reached
+from plugins.module_utils._haproxy.frontend import Taken, queued, reached
 from plugins.module_utils._haproxy.pool import Look
 
 BACKENDS = {"blue": "shop_blue", "green": "shop_green"}
@@ -59,3 +59,9 @@ def test_where_requests_came_lately_the_next_one_is_waited_for() -> None:
 def test_where_none_came_lately_nobody_waits() -> None:
     looks = iter([one(7, 2)])
     assert not reached(one(7, 2), lambda: next(looks), ["shop/blue1"])
+
+
+def test_requests_that_wait_are_counted_for_the_backend_and_for_its_servers() -> None:
+    servers = {f"{name}/s1": {"pxname": name, "qcur": "2"} for name in ("shop_blue", "shop_green")}
+    seen = Look((), servers, {name: {"pxname": name, "qcur": "3"} for name in ("shop_blue", "shop_green")})
+    assert queued(seen, ["shop_blue"]) == 5
