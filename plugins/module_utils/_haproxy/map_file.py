@@ -24,7 +24,12 @@ class MapFile:
 
     def __init__(self, path: str) -> None:
         if not os.path.isabs(path):
-            raise InvalidError(f"the map file {path!r} is no absolute path", "one such as /etc/haproxy/bluegreen.map")
+            raise InvalidError(
+                f"the map file {path!r} is no absolute path",
+                "one such as /etc/haproxy/bluegreen.map",
+                "Set map_file where the map's name is no path, as with opt@, or persist to false where it has no file, "
+                "as with virt@",
+            )
         self.path = path
         self._open: tuple[Folder, str] | None = None
 
