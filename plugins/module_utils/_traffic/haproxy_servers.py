@@ -301,6 +301,7 @@ class HAProxyServers(HAProxyRouter):
                 f"no server of {colour} came up within {self._timeout:g} s "
                 f"({'; '.join(member.why_not() for member in look.of(colour)[:3])})",
                 "one that is up",
+                f"Start {colour}, and see in HAProxy's status why its checks fail",
             )
 
     def _let_queues_pass(self, wanted: Split) -> None:
