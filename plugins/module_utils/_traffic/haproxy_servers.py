@@ -9,18 +9,17 @@ import re
 import typing as t
 
 from .._errors import (
-    DeniedError,
     InvalidError,
     MissingError,
     NotReadyError,
     UnsupportedError,
 )
 from .._haproxy import counts, plan, sentences, trial, weighing
-from .._haproxy.frontend import Taken, queued, reached
+from .._haproxy.change import Change
+from .._haproxy.frontend import Taken, reached
 from .._haproxy.members import DISABLED, DRAIN, MAINT, RUNNING, Member, carried, serving
 from .._haproxy.pool import Look
 from .._haproxy.sharing import HEAVIEST
-from .._wait import until
 from .haproxy_base import HAProxyRouter, by_hand
 from .router import Activity, Capabilities
 from .split import WHOLE, Split, describe, moved
@@ -41,6 +40,7 @@ class HAProxyServers(HAProxyRouter):
             raise InvalidError("way: servers has both or none of backend and backends", "one of them")
         self._patterns = _patterns(colours, options["servers"]) if one else None
         super().__init__(colours, options, two or dict.fromkeys(colours, one))
+        self._change = Change(self._api, self._look, self._timeout)
         self._lower_with: str = options["lower_with"]
         self._found: Look | None = None
         """What was there before the first change."""
@@ -84,12 +84,11 @@ class HAProxyServers(HAProxyRouter):
         self._left = self._planned(look.members, wanted)
         look = self._tried(look, wanted, expected)
         steps = plan.steps(look.members, self._left, self._shares(wanted))
-        self._tell(*steps.weigh)
-        self._tell(*steps.raise_)
+        self._change.tell(*steps.weigh)
+        self._change.tell(*steps.raise_)
         if steps.lower:
             self._prove(wanted, look)
-            self._let_queues_pass(wanted)
-            self._tell(*steps.lower)
+            self._change.tell(*steps.lower)
         self._after = self._look()
         self._taken = None if self._patterns else Taken(self._after, self._backends)
 
@@ -258,12 +257,6 @@ class HAProxyServers(HAProxyRouter):
 
     # --- Doing it -----------------------------------------------------------------------------------------
 
-    def _tell(self, *commands: str) -> None:
-        objections = [(c, answer) for c, answer in zip(commands, self._api.ask(*commands)) if answer]
-        if objections:
-            command, answer = objections[0]
-            raise DeniedError(f"HAProxy answers {answer!r} to {command!r}", "no objection")
-
     def _tried(self, look: Look, wanted: Split, expected: Split | None) -> Look:
         """Let those that come out of maintenance be checked first, unless there is nothing to lose by haste.
 
@@ -272,13 +265,10 @@ class HAProxyServers(HAProxyRouter):
         entrants = trial.entrants(look.members, self._left) if self._patterns else []
         if not entrants or expected is None or self.home or self.forced:
             return look
-        self._tell(*trial.begin(entrants))
-        look, _over = until(
-            self._look, lambda now: trial.is_over(entrants, now.members), timeout=self._timeout, interval=0.05
-        )
+        look = self._change.try_out(entrants)
         found = self._split(look.members)
         if found != expected:
-            self._tell(*trial.end(entrants))
+            self._change.tell(*trial.end(entrants))
             raise moved(found, expected)
         self._left = self._planned(trial.with_own_weights(entrants, look.members), wanted)
         return look
@@ -289,26 +279,9 @@ class HAProxyServers(HAProxyRouter):
         nothing_to_lose = not any(m.is_up for m in serving(before.members) if m.colour in lowered)
         if self.forced or nothing_to_lose:
             return  # it may still come up
-        raised = [colour for colour in self._colours if wanted.share(colour) and not self._was_down(colour, wanted)]
-
-        def waiting_for(look: Look) -> list[str]:
-            return [colour for colour in raised if not any(m.takes and m.is_up for m in look.of(colour))]
-
-        look, up = until(self._look, lambda look: not waiting_for(look), timeout=self._timeout, interval=0.05)
-        if not up:
-            (colour, *_more) = waiting_for(look)
-            raise NotReadyError(
-                f"no server of {colour} came up within {self._timeout:g} s "
-                f"({'; '.join(member.why_not() for member in look.of(colour)[:3])})",
-                "one that is up",
-                f"Start {colour}, and see in HAProxy's status why its checks fail",
-            )
-
-    def _let_queues_pass(self, wanted: Split) -> None:
-        """Who waits in a backend whose servers are taken out waits in vain: give them time, where there is no haste."""
-        lowered = [self._backends[colour] for colour in self._colours if not wanted.share(colour)]
-        if not (self._patterns or self.home or self.forced):
-            until(self._look, lambda look: not queued(look, lowered), timeout=self._timeout, interval=0.05)
+        self._change.prove([c for c in self._colours if wanted.share(c) and not self._was_down(c, wanted)])
+        if not (self._patterns or self.home):
+            self._change.let_queues_pass([self._backends[colour] for colour in lowered])
 
     def _was_down(self, colour: str, wanted: Split) -> bool:
         """Whether this leads back to what was found, and none of the colour was up then either."""
