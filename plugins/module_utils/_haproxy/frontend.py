@@ -60,18 +60,18 @@ def queued(look: Look, backends: t.Collection[str]) -> int:
     return sum(int(row.get("qcur") or 0) for row in rows if row.get("pxname") in backends)
 
 
-def reached(since: Look, look: t.Callable[[], Look], lowered: t.Collection[str]) -> bool:
+def reached(since: Look, now: Look, look: t.Callable[[], Look], lowered: t.Collection[str]) -> bool:
     """Whether a request that came ``since`` then went to a server that was taken out, as a rule of the configuration
     or a client's cookie can have it. Waits for the next one where there were some in the last second."""
-    places = [*since.servers]
 
-    def seen() -> set[str]:
-        now = look().servers
-        return {place for place in places if place in now and _total(now[place]) > _total(since.servers[place])}
+    def taken(now: Look) -> set[str]:
+        known = now.servers.keys() & since.servers.keys()
+        return {place for place in known if _total(now.servers[place]) > _total(since.servers[place])}
 
-    busy = any(int(row.get("rate") or 0) for row in since.backends.values())
-    taken, _any = until(seen, bool, timeout=PATIENCE if busy else 0.0, interval=0.02)
-    return bool(taken.intersection(lowered))
+    places = taken(now)
+    if not places and any(int(row.get("rate") or 0) for row in since.backends.values()):
+        places, _any = until(lambda: taken(look()), bool, timeout=PATIENCE, interval=0.02)
+    return bool(places.intersection(lowered))
 
 
 def _total(row: Row) -> int:

@@ -48,7 +48,7 @@ class HAProxyServers(HAProxyRouter):
         self._ignore_dns: bool = options["ignore_weight"]
         self._taken: Taken | None = None
         self._after: Look | None = None
-        """What there was right after the last change."""
+        """What there was right after the last change, where a request could tell more."""
         self._left: list[Member] = []
         """The members as the last change was to make them."""
 
@@ -89,8 +89,8 @@ class HAProxyServers(HAProxyRouter):
         if steps.lower:
             self._prove(wanted, look)
             self._change.tell(*steps.lower)
-        self._after = self._look()
-        self._taken = None if self._patterns else Taken(self._after, self._backends)
+        self._after = self._look() if steps.lower or not self._patterns else None
+        self._taken = Taken(self._after, self._backends) if self._after and not self._patterns else None
 
     def verify(self, wanted: Split) -> bool | None:
         look = self._look()
@@ -308,7 +308,7 @@ class HAProxyServers(HAProxyRouter):
     def _is_reached(self, wanted: Split, look: Look) -> bool:
         """Whether clients are seen to be led to the colour that has none of the traffic."""
         lowered = [member.place for member in look.members if member.colour and not wanted.share(member.colour)]
-        return bool(self._patterns and self._after and lowered and reached(self._after, self._look, lowered))
+        return bool(self._patterns and self._after and lowered and reached(self._after, look, self._look, lowered))
 
 
 def _by_weight(look: Look) -> bool:

@@ -48,17 +48,17 @@ def one(blue: int = 0, green: int = 0, rate: int = 0) -> Look:
     [(one(7, 2), False), (one(7, 3), False), (one(8, 2), True), (one(8, 3), True), (Look((), {}, {}), False)],
 )
 def test_a_request_at_a_server_that_was_taken_out_is_seen(now: Look, is_reached: bool) -> None:
-    assert reached(one(7, 2), lambda: now, ["shop/blue1"]) is is_reached
+    assert reached(one(7, 2), now, lambda: now, ["shop/blue1"]) is is_reached
 
 
 def test_where_requests_came_lately_the_next_one_is_waited_for() -> None:
-    looks = iter([one(7, 2), one(7, 2), one(8, 2)])
-    assert reached(one(7, 2, rate=5), lambda: next(looks), ["shop/blue1"])
+    looks = iter([one(7, 2), one(8, 2)])
+    assert reached(one(7, 2, rate=5), one(7, 2), lambda: next(looks), ["shop/blue1"])
 
 
 def test_where_none_came_lately_nobody_waits() -> None:
-    looks = iter([one(7, 2)])
-    assert not reached(one(7, 2), lambda: next(looks), ["shop/blue1"])
+    looks = iter([one(8, 2)])
+    assert not reached(one(7, 2), one(7, 2), lambda: next(looks), ["shop/blue1"])
 
 
 def test_requests_that_wait_are_counted_for_the_backend_and_for_its_servers() -> None:
