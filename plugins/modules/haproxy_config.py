@@ -107,8 +107,8 @@ options:
     default: ""
   config:
     description:
-      - The configuration file. It may be one of several that HAProxy reads, such as one in C(conf.d); which these are is
-        seen from the process that runs.
+      - The configuration file. It may be one of several that HAProxy reads, such as one in C(conf.d); which these are
+        is seen from the process that runs.
     type: path
     default: /etc/haproxy/haproxy.cfg
   config_mode:

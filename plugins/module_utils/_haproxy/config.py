@@ -13,7 +13,7 @@ import re
 import typing as t
 from pathlib import Path
 
-from .._errors import BlueGreenError, ConflictError, DeniedError, InvalidError, MissingError
+from .._errors import BlueGreenError, ConflictError, DeniedError, InvalidError, MissingError, UnreachableError
 from .._files import Folder
 from . import command_line, config_map
 from . import config_inputs as check
@@ -75,9 +75,10 @@ class Order:
         return found
 
     def servers(self) -> str:
+        """What was set at run time."""
         try:
             return RuntimeApi(self.base.socket, self.timeout).ask("show servers state")[0] + "\n"
-        except MissingError:  # what runs has no such socket yet, so that nothing was set through it
+        except (MissingError, UnreachableError):  # what runs does not listen there, so that nothing was set through it
             return ""
 
 
@@ -221,6 +222,7 @@ def _rehearse(wanted: Order, change: Change) -> list[str]:
 def _carry_out(wanted: Order, change: Change, backup: t.Callable[[str], str]) -> dict[str, t.Any]:
     result: dict[str, t.Any] = {}
     running = wanted.is_running()
+    states = wanted.servers() if running and change.new.own_state_file else ""
     if wanted.app:
         config_map.make(wanted.map)
         make_state_file(change.new)
@@ -232,7 +234,7 @@ def _carry_out(wanted: Order, change: Change, backup: t.Callable[[str], str]) ->
             config_map.put_entry(wanted.map, wanted.name, wanted.entry, wanted.timeout)
         if change.of_file and wanted.file.read() is not None:
             result["backup_file"] = backup(wanted.file.path)
-        _put_in_force(wanted, change.new, result, running=running)
+        _put_in_force(wanted, change.new, states if running else None, result)
     if not wanted.app:
         config_map.put_entry(wanted.map, wanted.name, None, wanted.timeout)
     return result
@@ -248,10 +250,11 @@ def _check_place_of_socket(socket: str | None) -> None:
         )
 
 
-def _put_in_force(wanted: Order, text: ConfigText, result: dict[str, t.Any], *, running: bool) -> None:
-    if running:
+def _put_in_force(wanted: Order, text: ConfigText, states: str | None, result: dict[str, t.Any]) -> None:
+    """``states``: of the servers of the HAProxy that runs. None: none does."""
+    if states is not None:
         try:
-            wanted.file.replace(text, wanted.process.reload, wanted.servers)
+            wanted.file.replace(text, wanted.process.reload, states)
         except BlueGreenError as error:
             error.details.update(result)
             raise

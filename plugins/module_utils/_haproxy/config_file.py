@@ -121,14 +121,14 @@ class ConfigFile:
                 self._real.chmod(mode)  # before it holds a secret, not after
             replace_file(str(self._real), text.encode(errors="surrogateescape"), mode)
 
-    def replace(self, new: ConfigText, reload: t.Callable[[], None], servers: t.Callable[[], str]) -> None:
+    def replace(self, new: ConfigText, reload: t.Callable[[], None], states: str) -> None:
         """Put the text in force. If HAProxy does not take it, the old file is back for the next start.
 
         A reload that has not ended is none that was refused: then HAProxy may run with the new file, or be about to.
         """
         old = self.read()
         try:
-            with carried_over(new, servers):
+            with carried_over(new, states):
                 self.write(str(new))
                 reload()
         except (TimeLimitError, UnreachableError) as error:

@@ -29,13 +29,13 @@ def make_state_file(config: ConfigText) -> None:
 
 
 @contextlib.contextmanager
-def carried_over(config: ConfigText, servers: t.Callable[[], str]) -> t.Iterator[None]:
+def carried_over(config: ConfigText, states: str) -> t.Iterator[None]:
     """For a reload within. It stays where the reload did not come to an end: a new worker may have it yet to read."""
     path = config.own_state_file
     if not path:
         yield
         return
-    _write(path, still_true(servers(), config))
+    _write(path, still_true(states, config))
     try:
         yield
     except (TimeLimitError, UnreachableError):

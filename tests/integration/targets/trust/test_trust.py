@@ -365,7 +365,7 @@ def test_a_directory_that_others_can_write_is_refused_all_the_way_up(place: Path
         lambda: config_map.make(str(found / "new.map")),
         lambda: config_map.put_entry(str(found / "shop.map"), "blog", "blue:green:0", 1.0),
         lambda: config_state.make_state_file(naming(found / "server.state")),
-        lambda: config_state.carried_over(naming(found / "server.state"), lambda: "").__enter__(),
+        lambda: config_state.carried_over(naming(found / "server.state"), "").__enter__(),
     ):
         refused(call, "or choose another directory")
     assert {path.name: path.read_bytes() for path in found.iterdir()} == before
@@ -385,7 +385,7 @@ def test_a_directory_of_ours_is_used_as_before(place: Path, name: str) -> None:
     config_map.make(str(found / "new.map"))
     config_map.put_entry(str(found / "new.map"), "blog", "blue:green:0", 1.0)
     assert (found / "new.map").stat().st_mode & 0o777 == 0o644, "HAProxy may not be root"
-    with config_state.carried_over(naming(found / "server.state"), lambda: ""):
+    with config_state.carried_over(naming(found / "server.state"), ""):
         assert (found / "server.state").stat().st_mode & 0o777 == 0o644
     FileStore("shop", str(found), 1.0).write({}, None)
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import socket
 import threading
 import typing as t
 from pathlib import Path
@@ -31,7 +33,7 @@ from plugins.module_utils._haproxy.config_text import ConfigText
 from plugins.modules.haproxy_config import ARGUMENT_SPEC
 from tests.unit.plugins.modules.process import as_spec, bare, documented_options
 
-from .fakes import Processlist
+from .fakes import FakeSocket, Processlist, Talk
 
 DEFAULTS = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
 MEMBERS = [{"blue1": "http://192.0.2.1:8080"}, {"green1": "http://192.0.2.2:8080"}]
@@ -405,6 +407,25 @@ def test_a_process_of_which_nothing_is_known_is_left_alone(place: Place) -> None
     with pytest.raises(TimeLimitError):
         place.configure()
     assert (place.config.read_text(), place.files()) == (OTHERS, ["haproxy.cfg"])
+
+
+def test_a_stats_socket_that_does_not_answer_is_told_before_anything_is_written(place: Place) -> None:
+    """As while monitoring has all of its sessions: what was set at run time would be lost."""
+    place.config.write_text(OTHERS)
+    with (
+        FakeSocket(Talk.hang, str(place.home / "admin.sock")),
+        pytest.raises(TimeLimitError, match="did not answer") as caught,
+    ):
+        place.configure(server_state_file=str(place.home / "server.state"), timeout=0.3)
+    assert "holds the new configuration" not in caught.value.message
+    assert (place.config.read_text(), place.process.reloads) == (OTHERS, 0)
+
+
+def test_a_socket_at_which_nobody_listens_any_more_keeps_nobody_from_being_adopted(place: Place) -> None:
+    place.config.write_text(OTHERS)
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as left:
+        left.bind(str(place.home / "admin.sock"))
+    assert place.configure(server_state_file=str(place.home / "server.state"))["changed"] is True
 
 
 def test_a_haproxy_that_somebody_else_has_started_with_the_file_is_named(place: Place, processes: Processlist) -> None:
