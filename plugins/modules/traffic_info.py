@@ -79,6 +79,8 @@ routes:
           mean response time of the latest requests in milliseconds, and the long-lived connections such as WebSockets.
         - The answers are those that the load balancer gave itself in the colour's stead, too; where it knows no
           answers, as in TCP mode, the errors are connections that failed.
+        - Of the ready ones C(unchecked) is how many there are whose health nothing checks, so that the load balancer
+          takes them for up, dead or alive.
         - What the provider does not count is null.
       type: dict
   sample:
@@ -91,6 +93,7 @@ routes:
           members: 2
           ready: 2
           unready: []
+          unchecked: 0
           in_flight: 7
           requests: 81234
           errors: 0
@@ -101,6 +104,7 @@ routes:
           members: 2
           ready: 2
           unready: []
+          unchecked: 0
           in_flight: 1
           requests: 902
           errors: 0
@@ -152,6 +156,7 @@ def activity(router: Router) -> dict[str, t.Any] | None:
             "members": one.members,
             "ready": one.ready,
             "unready": list(one.unready),
+            "unchecked": one.unchecked,
             **(asdict(one.counted) if one.counted else dict.fromkeys(COUNTERS)),
             "long_lived": long_lived[colour] if long_lived else None,
         }

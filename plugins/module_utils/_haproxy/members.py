@@ -91,6 +91,11 @@ class Member:
         return self.op in (STARTING, RUNNING)
 
     @property
+    def is_known(self) -> bool:
+        """Something tells HAProxy whether it is up. Otherwise it is taken for up, dead or alive."""
+        return self.is_checked or self.has_agent or bool(self.tracks)
+
+    @property
     def takes(self) -> bool:
         """It is meant to get requests; whether it is up is another matter."""
         return not self.is_out and self.weight > 0

@@ -102,6 +102,7 @@ class HAProxyMap(HAProxyRouter):
             ready=len(members) - len(unready),
             counted=counts.of_backend(look.backends[self._backends[colour]]),
             unready=tuple(member.why_not() for member in unready[:3]),
+            unchecked=sum(not member.is_known for member in members if member not in unready),
         )
 
     def _is_as_configured(self) -> bool:

@@ -161,6 +161,7 @@ class HAProxyServers(HAProxyRouter):
                 alone=bool(split and split.share(colour) == WHOLE),
             ),
             unready=tuple((m if m.place not in mine else opened[m.place]).why_not() for m in unready[:3]),
+            unchecked=sum(not m.is_known for m in members if m not in unready),
         )
 
     def _is_as_configured(self) -> bool:

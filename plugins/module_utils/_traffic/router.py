@@ -60,6 +60,8 @@ class Activity:
     """Why members are not ready, a sentence for each of the first few, where the provider knows."""
     gaps: tuple[str, ...] = ()
     """Where too few of them are ready for the colour to serve, such as an availability zone, a sentence each."""
+    unchecked: int = 0
+    """Of the ready ones, those whose health nothing checks: dead or alive, they would be given requests."""
 
 
 class Router(abc.ABC):

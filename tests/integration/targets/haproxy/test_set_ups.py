@@ -448,6 +448,19 @@ def test_the_503_of_haproxy_itself_are_errors_of_the_colour_that_has_the_traffic
     assert "is down" in seen["green"].unready[0]
 
 
+@every_haproxy
+def test_dead_servers_that_nothing_checks_are_said_to_be_unchecked(site: SiteMaker) -> None:
+    lb = site(FOUR.replace("green2 @green2 {checked}", "green2 @green2"))
+    lb.apps["green2"].stop()
+    seen = lb.router().observe()
+    assert seen
+    assert [(one.members, one.ready, one.unchecked) for one in seen.values()] == [(2, 2, 0), (2, 2, 1)]
+    lb.set("shop/green2 state maint")
+    seen = lb.router().observe()
+    assert seen
+    assert (seen["green"].ready, seen["green"].unchecked) == (1, 0)
+
+
 def test_refused_connections_are_errors_of_the_colour_that_refused_them(site: SiteMaker) -> None:
     lb = site(FOUR.replace("{checked}", ""))
     for name in ("green1", "green2"):

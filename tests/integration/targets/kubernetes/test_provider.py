@@ -42,7 +42,7 @@ def test_check_mode_shows_the_change_and_the_run_is_exactly_that(shop: Any) -> N
 def test_what_is_known_of_each_colour(shop: Any) -> None:
     (route,) = shop.module("traffic_info")["routes"]
     nothing = dict.fromkeys(["in_flight", "requests", "errors", "latency_ms", "answers", "long_lived"])
-    idle = {"members": 2, "ready": 2, "unready": [], **nothing}
+    idle = {"members": 2, "ready": 2, "unready": [], "unchecked": 0, **nothing}
     assert (route["split"], route["live"], route["drift"]) == ({"blue": 100, "green": 0}, "blue", [])
     assert route["activity"] == {"blue": idle, "green": idle}
 

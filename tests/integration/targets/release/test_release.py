@@ -173,6 +173,21 @@ def test_too_little_capacity_is_refused(stage: Any) -> None:
     assert stage.map_entry() == "shop blue:green:0"
 
 
+def test_members_that_haproxy_does_not_check_are_not_said_to_be_seen_ready(stage: Any) -> None:
+    api = RuntimeApi(str(stage.rig.home("lb1") / "admin.sock"), 5.0)
+    servers = [f"shop_green/{server.name}" for server in stage.rig.of("green")]
+    assert not any(api.ask(*(f"disable health {server}" for server in servers)))
+    try:
+        done = stage.rig.play("release", bluegreen_version="1.1", bluegreen_smoke_commands=["false"])
+    finally:
+        assert not any(api.ask(*(f"enable health {server}" for server in servers)))
+    assert done.returncode == 2, done.stdout
+    checklist = stage.report()["load_balancers"]["lb1"]["checklist"]
+    (capacity,) = [check for check in checklist if "capacity" in check["check"]]
+    assert (capacity["passed"], capacity["verdict"]) == (None, "blind")
+    assert "2 of 2 members of green ready, 2 of them without a health check" in capacity["evidence"]["summary"]
+
+
 def test_smoke_tests_reach_the_idle_colour_through_the_front_door(stage: Any) -> None:
     seen = stage.rig.directory / "seen.txt"
     script = stage.rig.directory / "smoke.sh"

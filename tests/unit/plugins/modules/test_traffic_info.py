@@ -23,7 +23,7 @@ def test_a_route_is_described_as_it_is() -> None:
     router = FakeRouter(green(10))
     router.drifts, router.sockets["green"] = ("the file says otherwise",), 3
     counted = {"in_flight": 0, "requests": 0, "errors": 0, "latency_ms": 0.0, "answers": None, "long_lived": 0}
-    idle = {"members": 2, "ready": 2, "unready": [], **counted}
+    idle = {"members": 2, "ready": 2, "unready": [], "unchecked": 0, **counted}
     assert traffic_info.describe(Route("lb1", router), COLOURS) == {
         "name": "lb1",
         "split": {"blue": 90, "green": 10},
@@ -46,7 +46,7 @@ def test_what_a_provider_does_not_count_is_null() -> None:
     assert [activity[colour]["long_lived"] for colour in COLOURS] == [None, None]
     router.observe = lambda: dict.fromkeys(COLOURS, Activity(3, 2, unready=("p1: crashes",)))  # type: ignore[method-assign]
     nothing = dict.fromkeys(["in_flight", "requests", "errors", "latency_ms", "answers", "long_lived"])
-    seen = {"members": 3, "ready": 2, "unready": ["p1: crashes"], **nothing}
+    seen = {"members": 3, "ready": 2, "unready": ["p1: crashes"], "unchecked": 0, **nothing}
     assert traffic_info.activity(router) == {"blue": seen, "green": seen}
     router.observe = lambda: None  # type: ignore[method-assign]
     assert traffic_info.activity(router) is None

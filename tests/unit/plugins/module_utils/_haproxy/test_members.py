@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,14 @@ def test_a_server_that_tracks_another_one_follows_it(admin: int, inherited: int)
 def test_what_it_tracks_elsewhere_is_as_haproxy_says() -> None:
     heir = replace(G1, tracks="checks/g1", admin=2)
     assert followed([heir]) == [heir]
+
+
+@pytest.mark.parametrize(
+    ("by", "is_known"),
+    [({}, False), ({"is_checked": True}, True), ({"has_agent": True}, True), ({"tracks": "checks/g1"}, True)],
+)
+def test_a_server_that_nothing_checks_is_not_known(by: dict[str, Any], is_known: bool) -> None:
+    assert replace(G1, **{"is_checked": False, **by}).is_known is is_known
 
 
 @pytest.mark.parametrize(
