@@ -159,8 +159,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import InvalidError
 from ..module_utils._kubernetes.client import Client, connect
-from ..module_utils._kubernetes.connection import CONNECTION_SPEC
 from ..module_utils._kubernetes.deployments import Deployment, State, Wanted
+from ..module_utils._kubernetes.options import CONNECTION_SPEC
 from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.route import refuse_live

@@ -140,8 +140,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import DeniedError, MissingError
 from ..module_utils._kubernetes.client import Client, Json, connect
-from ..module_utils._kubernetes.connection import CONNECTION_SPEC
 from ..module_utils._kubernetes.drift import Reference, Side, differences, digest, references
+from ..module_utils._kubernetes.options import CONNECTION_SPEC
 from ..module_utils._module import run_module
 
 ARGUMENT_SPEC = {

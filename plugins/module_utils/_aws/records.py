@@ -23,9 +23,6 @@ FINEST = WHOLE // 200
 BALANCER_TTL = 60
 """Seconds, "the TTL for load balancers", to which an alias may lead; API_ResourceRecordSet.html, "TTL"."""
 LONGEST_TTL = 2_147_483_647
-WEIGHTED_TYPES = (
-    *("A", "AAAA", "CAA", "CNAME", "HTTPS", "MX", "NAPTR", "PTR", "SPF", "SRV", "SSHFP", "SVCB", "TLSA", "TXT"),
-)
 
 Move = tuple[Json, Json]
 """A record set as it was read, and as it is to be."""

@@ -25,7 +25,8 @@ from .._errors import (
 )
 from .._requires import require_urllib3
 from .._wait import SYSTEM_CLOCK, Clock
-from .connection import CONNECTION_SPEC, Server, find_server
+from .connection import Server, find_server
+from .options import CONNECTION_SPEC
 
 Json = dict[str, t.Any]
 Query = t.Mapping[str, t.Any]

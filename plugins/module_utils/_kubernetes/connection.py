@@ -22,21 +22,6 @@ from .._requires import require_kubernetes
 
 KUBECONFIG = "~/.kube/config"
 
-
-CONNECTION_SPEC: dict[str, t.Any] = {
-    "kubeconfig": {"type": "path"},
-    "context": {"type": "str"},
-    "host": {"type": "str"},
-    "api_key": {"type": "str", "no_log": True},
-    "ca_cert": {"type": "path"},
-    "client_cert": {"type": "path"},
-    "client_key": {"type": "path", "no_log": False},
-    "validate_certs": {"type": "bool"},
-    "proxy": {"type": "str"},
-    "timeout": {"type": "float", "default": 10.0},
-}
-"""Named as in kubernetes.core; documented in doc_fragments/."""
-
 ENVIRONMENT = {
     "kubeconfig": "K8S_AUTH_KUBECONFIG",
     "context": "K8S_AUTH_CONTEXT",

@@ -14,7 +14,7 @@ import typing as t
 from .._errors import BlueGreenError, BrokenRecordError, ConflictError, DeniedError, InvalidError, MissingError
 from .._json import parse_json
 from .._kubernetes.client import Client, RefusedContentError, connect
-from .._kubernetes.connection import CONNECTION_SPEC
+from .._kubernetes.options import CONNECTION_SPEC
 from .record import Json
 from .store import Store, Stored, StoreKind, as_text
 

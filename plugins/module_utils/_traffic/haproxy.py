@@ -10,13 +10,23 @@ from __future__ import annotations
 
 import typing as t
 
-from .haproxy_map import HAProxyMap
-from .haproxy_servers import HAProxyServers
 from .router import Provider, Router
 
 
+def _map(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> Router:
+    from .haproxy_map import HAProxyMap
+
+    return HAProxyMap(colours, options)
+
+
+def _servers(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> Router:
+    from .haproxy_servers import HAProxyServers
+
+    return HAProxyServers(colours, options)
+
+
 def _build(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> Router:
-    return {"map": HAProxyMap, "servers": HAProxyServers}[options["way"]](colours, options)
+    return {"map": _map, "servers": _servers}[options["way"]](colours, options)
 
 
 PROVIDER = Provider(

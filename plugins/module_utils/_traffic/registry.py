@@ -1,7 +1,11 @@
 # Copyright (c) bluegreen.deploy contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Name to provider. Literal imports: AnsiballZ ships only what it can read. Private to this collection."""
+"""Name to provider. Private to this collection.
+
+Literal imports: AnsiballZ ships only what it can read. A provider's router is imported when it is built, so that a task
+does not compile the clients of all others, which was half of the time that a task on HAProxy took to begin.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from plugins.module_utils._aws.resolved import Resolvers
 from plugins.module_utils._aws.ttl import change_ttl
 from plugins.module_utils._errors import BlueGreenError, ConflictError, NotReadyError, NotVerifiedError
 from plugins.module_utils._traffic.route import Route
-from plugins.module_utils._traffic.route53 import PROVIDER, Route53
+from plugins.module_utils._traffic.route53 import PROVIDER
+from plugins.module_utils._traffic.route53_router import Route53
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, switch
 from plugins.modules.dns_ttl import ARGUMENT_SPEC

@@ -12,8 +12,8 @@ import pytest
 from demo.rig import wait_until
 from plugins.module_utils._errors import ConflictError
 from plugins.module_utils._kubernetes.client import connect
-from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
 from plugins.module_utils._kubernetes.deployments import REVISION, Deployment, Wanted
+from plugins.module_utils._kubernetes.options import CONNECTION_SPEC
 from tests.cluster.api import location
 from tests.cluster.manifests import deployment
 from tests.unit.plugins.modules.process import run_module

@@ -15,7 +15,7 @@ import pytest
 
 from demo.rig import wait_until
 from plugins.module_utils._kubernetes.client import ExpiredError, Watched, connect
-from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
+from plugins.module_utils._kubernetes.options import CONNECTION_SPEC
 from tests.cluster.cluster import Cluster, Handle
 
 from .conftest import Example

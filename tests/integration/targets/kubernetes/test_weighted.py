@@ -17,7 +17,7 @@ import pytest
 
 from plugins.module_utils._errors import ConflictError
 from plugins.module_utils._kubernetes.client import connect
-from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
+from plugins.module_utils._kubernetes.options import CONNECTION_SPEC
 from plugins.module_utils._kubernetes.pods import endpoints
 from plugins.module_utils._kubernetes.slices import Slices
 from plugins.module_utils._traffic.registry import PROVIDERS

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import BlueGreenError, BrokenRecordError, DeniedError, MissingError, UnreachableError
-from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
+from plugins.module_utils._kubernetes.options import CONNECTION_SPEC
 from plugins.module_utils._release.registry import build_store
 from plugins.module_utils._release.store import Store
 from tests.cluster.cluster import Handle

@@ -17,7 +17,7 @@ import pytest
 from plugins.module_utils._aws import client as aws_client
 from plugins.module_utils._errors import BlueGreenError, ConflictError
 from plugins.module_utils._kubernetes.client import _CLIENTS
-from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC
+from plugins.module_utils._kubernetes.options import CONNECTION_SPEC
 from plugins.module_utils._release.registry import STORES, build_store
 from plugins.module_utils._release.store import Store
 from tests.cluster.cluster import Handle

@@ -13,7 +13,8 @@ pytest.importorskip("kubernetes")
 
 from plugins.module_utils._errors import DeniedError, InvalidError, MissingError
 from plugins.module_utils._kubernetes import connection
-from plugins.module_utils._kubernetes.connection import CONNECTION_SPEC, ENVIRONMENT, find_server
+from plugins.module_utils._kubernetes.connection import ENVIRONMENT, find_server
+from plugins.module_utils._kubernetes.options import CONNECTION_SPEC
 
 NOTHING = dict.fromkeys(CONNECTION_SPEC)
 

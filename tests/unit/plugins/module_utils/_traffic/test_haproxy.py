@@ -28,8 +28,9 @@ from plugins.module_utils._errors import (
     NotVerifiedError,
     UnsupportedError,
 )
-from plugins.module_utils._traffic.haproxy import PROVIDER, HAProxyMap, HAProxyServers
-from plugins.module_utils._traffic.haproxy_map import _entry
+from plugins.module_utils._traffic.haproxy import PROVIDER
+from plugins.module_utils._traffic.haproxy_map import HAProxyMap, _entry
+from plugins.module_utils._traffic.haproxy_servers import HAProxyServers
 from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import WHOLE, Split
 from plugins.module_utils._traffic.switch import Order, switch

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -48,6 +50,19 @@ def test_routes_that_cannot_be_right_are_invalid(given: dict[str, t.Any], messag
     with pytest.raises(InvalidError) as caught:
         build_routes(given)
     assert caught.value.message == message
+
+
+def test_a_task_compiles_nothing_of_other_providers() -> None:
+    """Each one does it anew, from a zip."""
+    code = (
+        "import sys, plugins.modules.traffic as traffic\n"
+        f"traffic.build_routes({params(haproxy('lb1'))!r})\n"
+        "print(*sorted(name.split('.')[2] for name in sys.modules if name.startswith('plugins.module_utils._')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "_haproxy" in done.stdout.split()
+    assert done.stdout.split().count("_aws") <= 2  # its options
+    assert done.stdout.split().count("_kubernetes") <= 2
 
 
 def test_each_provider_has_a_dict_of_its_own() -> None:

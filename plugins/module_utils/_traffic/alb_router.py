@@ -1,0 +1,217 @@
+# Copyright (c) bluegreen.deploy contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The alb provider: a listener or rule of an application or network load balancer. Private to this collection.
+
+Source: docs.aws.amazon.com/elasticloadbalancing/latest/APIReference, ModifyListener, ModifyRule, DescribeTargetHealth.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import typing as t
+
+from .._aws.client import Aws, Json, LostAnswerError, connect
+from .._aws.forward import Forward, group_weights, short
+from .._aws.listeners import (
+    balancer_of,
+    find_groups,
+    find_listener,
+    find_rule,
+    find_tagged_rule,
+    listener_of,
+    look_at_listener,
+    look_at_rules,
+)
+from .._aws.targets import is_ready, look_at, members, trouble, zones_without
+from .._errors import InvalidError, MissingError
+from .router import Activity, Capabilities, Router
+from .split import WHOLE, Split, moved
+
+MOST_REASONS = 5
+"""Targets of which it is told why they are not healthy."""
+
+
+class Action:
+    """The actions of one listener or rule, with all else of it left as it is.
+
+    AWS has no conditional write. What counts as expected is what was read a quarter of a second before at most.
+    """
+
+    def __init__(self, aws: Aws, listener: str, rule: str | None) -> None:
+        self._aws, self.listener = aws, listener
+        self.arn = rule or listener
+        self.what = short(self.arn)
+        self._look = look_at_rules(aws, listener) if rule else look_at_listener(aws, listener)
+        self._command, self._key, self._arn_key = (
+            ("modify_rule", "Actions", "RuleArn") if rule else ("modify_listener", "DefaultActions", "ListenerArn")
+        )
+        self.known: list[Json] = []
+        """As they were seen last."""
+
+    def read(self) -> list[Json]:
+        found = [each for each in self._look.again() if each[self._arn_key] == self.arn]
+        if not found:
+            raise MissingError(f"{self.what} is not there", "the one that is named", "See whether it was deleted")
+        self.known = found[0][self._key]
+        return self.known
+
+    def read_lately(self) -> list[Json]:
+        return self.known if self.known and self._look.is_fresh() else self.read()
+
+    def put(self, actions: list[Json]) -> None:
+        """One atomic change. If its answer is lost, what is there tells whether it was made."""
+        if actions == self.known:
+            return
+        asked = {self._arn_key: self.arn, self._key: actions}
+        try:
+            self._aws.call("elbv2", self._command, **asked)
+        except LostAnswerError:
+            self._look.outdated()
+            if weights(self.read()) != weights(actions):
+                raise
+        self._look.outdated()
+
+    def by_hand(self, actions: list[Json]) -> list[str]:
+        flags = ("--rule-arn", "--actions") if self._key == "Actions" else ("--listener-arn", "--default-actions")
+        return ["elbv2", self._command.replace("_", "-"), flags[0], self.arn, flags[1], json.dumps(actions)]
+
+
+class Alb(Router):
+    """The default action of a listener, or the action of one rule, whose two target groups are the colours."""
+
+    capabilities = Capabilities(finest_step=10, sticky=False, counts_connections=False, survives_reload=True)
+
+    def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:
+        _check_options(colours, options)
+        self._aws, self._options, self._colours = connect(options), options, colours
+        self._cut = False
+        self._action: Action | None = None
+        self._groups: dict[str, str] = {}
+        self._looks: dict[str, t.Any] = {}
+        self._targets: dict[str, list[Json]] = {}
+
+    def read(self) -> Split | None:
+        self._place().read()
+        return self._forward().split()
+
+    def drift(self) -> tuple[str, ...]:
+        """A group that nothing forwards to has no health, so that nobody can know whether it is fit to serve."""
+        forward = self._forward()
+        return tuple(
+            f"{forward.what} does not forward to target group {short(forward.groups[colour])} of {colour}, which has "
+            "no health as long as nothing does (on_drift: mend adds it with weight 0)"
+            for colour in forward.unattached()
+        )
+
+    def check(self, wanted: Split) -> None:
+        """Looks at the targets first, so that the split is read right before it is changed."""
+        self._look_at_targets(*self._colours)
+
+    def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
+        self._place().read_lately()
+        forward = self._forward()
+        found = forward.split()
+        if found != expected:
+            raise moved(found, expected)
+        self._cut = self.home and forward.sticky_for() > 0 and wanted.first_share in (0, WHOLE)
+        self._place().put(forward.holding(wanted, only=self._cut))
+
+    def verify(self, wanted: Split) -> bool | None:
+        """The weights are read back, and the leading colour has a healthy target."""
+        if self.read() != wanted:
+            return False
+        if not wanted.leader:
+            return True
+        self._look_at_targets(wanted.leader)
+        return self._activity(wanted.leader).ready > 0
+
+    def by_hand(self, wanted: Split) -> str:
+        named = (("--region", "region"), ("--profile", "profile"), ("--endpoint-url", "endpoint_url"))
+        where = [word for flag, name in named if self._options[name] for word in (flag, self._options[name])]
+        return shlex.join(["aws", *where, *self._place().by_hand(self._forward().holding(wanted))])
+
+    def observe(self) -> dict[str, Activity] | None:
+        if not self._targets:
+            self._look_at_targets(*self._colours)
+        seen = {colour: self._activity(colour) for colour in self._colours}
+        self._targets = {}  # the next one who asks wants to know how it is then
+        return seen
+
+    def long_lived(self) -> dict[str, int] | None:
+        return None
+
+    def lingers(self, before: Split | None, after: Split) -> float | None:
+        return 0.0 if self._cut else float(self._forward().sticky_for())
+
+    def shown(self, split: Split) -> dict[str, t.Any]:
+        return {self._place().what: {short(arn): many for arn, many in weights(self._forward().holding(split)).items()}}
+
+    def _place(self) -> Action:
+        if self._action is None:
+            self._action = _find(self._aws, self._options)
+        return self._action
+
+    def _forward(self) -> Forward:
+        """What was seen last."""
+        place = self._place()
+        return Forward(place.what, place.known or place.read(), self._group_arns()).check()
+
+    def _group_arns(self) -> dict[str, str]:
+        if not self._groups:
+            named = self._options["target_groups"]
+            self._groups = find_groups(self._aws, {colour: named[colour] for colour in self._colours})
+        return self._groups
+
+    def _look_at_targets(self, *colours: str) -> None:
+        if not self._looks:
+            self._looks = {colour: look_at(self._aws, arn) for colour, arn in self._group_arns().items()}
+        self._targets = {colour: self._looks[colour].again() for colour in colours}
+
+    def _activity(self, colour: str) -> Activity:
+        there = members(self._targets[colour])
+        unready = [trouble(target) for target in there if not is_ready(target)]
+        return Activity(
+            members=len(there),
+            ready=len(there) - len(unready),
+            unready=tuple(unready[:MOST_REASONS]),
+            gaps=self._gaps(there) if len(unready) < len(there) else (),
+        )
+
+    def _gaps(self, there: t.Sequence[Json]) -> tuple[str, ...]:
+        least = self._options["healthy_per_zone"]
+        if least < 1:
+            return ()
+        found = zones_without(self._aws, balancer_of(self._place().listener), there, least)
+        return tuple(f"zone {zone} has {many} healthy targets, and {least} are needed" for zone, many in found.items())
+
+
+def _check_options(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:
+    named = options["target_groups"]
+    unnamed = [colour for colour in colours if not isinstance(named.get(colour), str) or not named[colour]]
+    if unnamed or len(set(named.values())) != len(colours):
+        raise InvalidError(f"target_groups is {named}", f"one of its own for {' and '.join(colours)}")
+    ways = [name for name in ("listener_arn", "rule_arn", "load_balancer") if options[name]]
+    if len(ways) != 1:
+        raise InvalidError(f"{' and '.join(ways) or 'none'} of listener_arn, rule_arn and load_balancer is set", "one")
+    if options["load_balancer"] and not options["port"]:
+        raise InvalidError("load_balancer is set without port", "the port of its listener")
+    if bool(options["rule_priority"]) + bool(options["rule_tags"]) + bool(options["rule_arn"]) > 1:
+        raise InvalidError("more than one of rule_arn, rule_priority and rule_tags is set", "one of them at most")
+
+
+def _find(aws: Aws, options: t.Mapping[str, t.Any]) -> Action:
+    if options["rule_arn"]:
+        return Action(aws, listener_of(options["rule_arn"]), options["rule_arn"])
+    listener = options["listener_arn"] or find_listener(aws, options["load_balancer"], options["port"])
+    balancer_of(listener)
+    priority, tags = options["rule_priority"], options["rule_tags"]
+    rules = look_at_rules(aws, listener).again() if priority or tags else []
+    rule = find_rule(rules, priority) if priority else find_tagged_rule(aws, rules, tags) if tags else None
+    return Action(aws, listener, rule)
+
+
+def weights(actions: t.Sequence[Json]) -> dict[str, int]:
+    """By the ARN of the target group, of all actions."""
+    return {arn: weight for action in actions for arn, weight in group_weights(action).items()}
