@@ -324,12 +324,11 @@ from ..module_utils._analysis.counters import WATCH_SPEC, watcher
 from ..module_utils._errors import InvalidError
 from ..module_utils._module import run_module
 from ..module_utils._traffic.fence import Fence
-from ..module_utils._traffic.guard import guarded_switch
+from ..module_utils._traffic.guard import guarded_switch, watchdog_of
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.route import Route
 from ..module_utils._traffic.split import Split
 from ..module_utils._traffic.switch import Order, skew_ms
-from ..module_utils._traffic.watchdog import watchdog_of
 
 ARGUMENT_SPEC = {
     **ROUTES_SPEC,

@@ -10,12 +10,15 @@ import typing as t
 from dataclasses import replace
 
 from .._analysis.watch import Verdict
-from .._errors import BlueGreenError, ConflictError, NotVerifiedError, ThresholdError
+from .._errors import BlueGreenError, ConflictError, InvalidError, NotVerifiedError, ThresholdError
 from .fence import Fence
 from .route import Outcome, Route, side_by_side, with_routes
 from .split import Split, describe
 from .switch import Order, Watchdog, switch
 from .undo import came_by_itself, put_back
+
+if t.TYPE_CHECKING:
+    from .watchdog import HostWatchdog
 
 
 def guarded_switch(
@@ -119,3 +122,20 @@ def _raised(order: Order, outcomes: t.Sequence[Outcome], back_to: Split | None) 
         return back_to.other(back_to.leader)
     raised = [order.wanted.raised_from(outcome.before) for outcome in outcomes]
     return next((colour for colour in raised if colour), order.wanted.leader or order.wanted.second)
+
+
+def watchdog_of(params: t.Mapping[str, t.Any], routes: t.Sequence[Route], back_to: Split | None) -> HostWatchdog | None:
+    """The watchdog of the release that a module works for; nothing is begun yet.
+
+    Without ``revert_after`` none is armed; one of an earlier call stands down when the release is home again. It is
+    imported only where it may be needed: each task compiles what it imports.
+    """
+    seconds = params["revert_after"]
+    if params["app"] is None or (seconds is None and params["token"] is None):
+        return None
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise InvalidError(f"revert_after is {seconds:g}", "a number of seconds above 0")
+    from .revert import RevertFile
+    from .watchdog import HostWatchdog
+
+    return HostWatchdog(RevertFile(params["state_dir"], params["app"]), params, routes, back_to)

@@ -25,7 +25,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from .._errors import BlueGreenError, ConflictError, InvalidError, MissingError
+from .._errors import BlueGreenError, ConflictError, MissingError
 from .._files import replace_ours
 from .._wait import Clock
 from .fence import using
@@ -215,19 +215,6 @@ def _refuse_chance(armed: Revert, planned: t.Sequence[Outcome], expect: Split) -
                 f"{expect}, as it was left",
                 "The watchdog stays armed. See whether the load balancer lost its state, or who moved it",
             )
-
-
-def watchdog_of(params: t.Mapping[str, t.Any], routes: t.Sequence[Route], back_to: Split | None) -> HostWatchdog | None:
-    """The watchdog of the release that a module works for; nothing is begun yet.
-
-    Without ``revert_after`` none is armed; one of an earlier call stands down when the release is home again.
-    """
-    seconds = params["revert_after"]
-    if params["app"] is None or (seconds is None and params["token"] is None):
-        return None
-    if seconds is not None and not 0 < seconds < float("inf"):
-        raise InvalidError(f"revert_after is {seconds:g}", "a number of seconds above 0")
-    return HostWatchdog(RevertFile(params["state_dir"], params["app"]), params, routes, back_to)
 
 
 # --- Its program ------------------------------------------------------------------------------------------

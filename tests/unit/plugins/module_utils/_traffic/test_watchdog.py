@@ -19,7 +19,7 @@ import pytest
 from plugins.module_utils._errors import BlueGreenError, ConflictError, DeniedError, InvalidError
 from plugins.module_utils._traffic import revert as revert_module
 from plugins.module_utils._traffic import watchdog as watchdog_module
-from plugins.module_utils._traffic.guard import guarded_switch
+from plugins.module_utils._traffic.guard import guarded_switch, watchdog_of
 from plugins.module_utils._traffic.revert import OVER, Revert, RevertFile, iso
 from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
@@ -32,7 +32,6 @@ from plugins.module_utils._traffic.watchdog import (
     start_process,
     start_timer,
     timer_command,
-    watchdog_of,
 )
 from plugins.module_utils._wait import Clock
 
