@@ -33,20 +33,20 @@ class Change:
         self.tell(*trial.begin(entrants))
         return self._when(lambda look: trial.is_over(entrants, look.members))[0]
 
-    def prove(self, colours: t.Sequence[str]) -> None:
-        """Wait until HAProxy itself would send a request to each of the colours."""
+    def prove(self, colours: t.Sequence[str], *, patient: bool = True) -> None:
+        """Wait until HAProxy itself would send a request to each of the colours, as its checks have told.
 
-        def waiting_for(look: Look) -> list[str]:
-            return [colour for colour in colours if not any(m.takes and m.is_up for m in look.of(colour))]
-
-        look, up = self._when(lambda look: not waiting_for(look))
-        if not up:
-            (colour, *_more) = waiting_for(look)
+        Whoever was not checked in time is taken for up. Without patience only the checks are waited for, and not that
+        somebody who is down comes up.
+        """
+        look, _all = self._when(lambda look: not (_unproven if patient else _undecided)(colours, look))
+        down = [colour for colour in colours if not any(m.takes and m.is_up for m in look.of(colour))]
+        if down:
+            found = f"came up within {self._timeout:g} s" if patient else "is up"
             raise NotReadyError(
-                f"no server of {colour} came up within {self._timeout:g} s "
-                f"({'; '.join(member.why_not() for member in look.of(colour)[:3])})",
+                f"no server of {down[0]} {found} ({'; '.join(m.why_not() for m in look.of(down[0])[:3])})",
                 "one that is up",
-                f"Start {colour}, and see in HAProxy's status why its checks fail",
+                f"Start {down[0]}, and see in HAProxy's status why its checks fail",
             )
 
     def let_queues_pass(self, backends: t.Collection[str]) -> None:
@@ -55,3 +55,13 @@ class Change:
 
     def _when(self, so: t.Callable[[Look], bool]) -> tuple[Look, bool]:
         return until(self._look, so, timeout=self._timeout, interval=0.05)
+
+
+def _unproven(colours: t.Sequence[str], look: Look) -> list[str]:
+    """The colours none of whose servers is up for certain."""
+    return [c for c in colours if not any(m.takes and m.is_up and not m.awaits_check for m in look.of(c))]
+
+
+def _undecided(colours: t.Sequence[str], look: Look) -> list[str]:
+    """Those of them of which a check may still tell better."""
+    return [c for c in _unproven(colours, look) if any(m.takes and m.awaits_check for m in look.of(c))]

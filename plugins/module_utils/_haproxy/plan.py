@@ -103,6 +103,17 @@ def steps(before: t.Sequence[Member], after: t.Sequence[Member], shares: t.Mappi
     )
 
 
+def halfway(before: t.Sequence[Member], after: t.Sequence[Member], shares: t.Mapping[str, float]) -> list[Member]:
+    """The servers once those of a colour with a share are raised, and nobody is lowered yet."""
+    was = {member.place: member for member in before}
+    return [
+        replace(member, admin=was[member.place].admin if _out(member) else member.admin)
+        if shares.get(member.colour or "")
+        else was[member.place]
+        for member in after
+    ]
+
+
 def ours(of_colour: t.Sequence[Member], lower_with: str) -> list[Member]:
     """Without those that somebody else has put in maintenance, such as for a repair, and not the switch.
 

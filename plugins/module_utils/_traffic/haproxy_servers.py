@@ -81,14 +81,16 @@ class HAProxyServers(HAProxyRouter):
         if found != expected:
             raise moved(found, expected)
         self._found = self._found or look
-        self._left = self._planned(look.members, wanted)
-        look = self._tried(look, wanted, expected)
-        steps = plan.steps(look.members, self._left, self._shares(wanted))
+        after = self._planned(look.members, wanted)
+        look, after = self._tried(look, after, wanted, expected)
+        steps = plan.steps(look.members, after, self._shares(wanted))
+        self._left = plan.halfway(look.members, after, self._shares(wanted))
         self._change.tell(*steps.weigh)
         self._change.tell(*steps.raise_)
         if steps.lower:
             self._prove(wanted, look)
             self._change.tell(*steps.lower)
+        self._left = after
         self._after = self._look() if steps.lower or not self._patterns else None
         self._taken = Taken(self._after, self._backends) if self._after and not self._patterns else None
 
@@ -101,6 +103,8 @@ class HAProxyServers(HAProxyRouter):
         down = [colour for colour in raised if not any(m.is_up for m in chosen if m.colour == colour)]
         if down:
             return None if self.forced or self.home or all(self._was_down(c, wanted) for c in down) else False
+        if wanted.leader and all(m.awaits_check for m in chosen if m.is_up and m.colour == wanted.leader):
+            return None
         if self._taken and wanted.leader and self._taken.looked(self._look, wanted.leader) is None:
             return None
         return None if self._may_differ(wanted, look) else True
@@ -258,29 +262,34 @@ class HAProxyServers(HAProxyRouter):
 
     # --- Doing it -----------------------------------------------------------------------------------------
 
-    def _tried(self, look: Look, wanted: Split, expected: Split | None) -> Look:
+    def _tried(
+        self, look: Look, after: list[Member], wanted: Split, expected: Split | None
+    ) -> tuple[Look, list[Member]]:
         """Let those that come out of maintenance be checked first, unless there is nothing to lose by haste.
 
         Not with two backends: a frontend that asks C(srv_is_up) would take one whose server has weight 0.
         """
-        entrants = trial.entrants(look.members, self._left) if self._patterns else []
+        entrants = trial.entrants(look.members, after) if self._patterns else []
         if not entrants or expected is None or self.home or self.forced:
-            return look
+            return look, after
         look = self._change.try_out(entrants)
         found = self._split(look.members)
         if found != expected:
             self._change.tell(*trial.end(entrants))
             raise moved(found, expected)
-        self._left = self._planned(trial.with_own_weights(entrants, look.members), wanted)
-        return look
+        return look, self._planned(trial.with_own_weights(entrants, look.members), wanted)
 
     def _prove(self, wanted: Split, before: Look) -> None:
-        """Never lower those that serve before HAProxy itself would send a request to the others."""
+        """Never lower those that serve before HAProxy itself would send a request to the others.
+
+        On the way home those that serve may be bad: nobody waits there for others to come up.
+        """
         lowered = [colour for colour in self._colours if not wanted.share(colour)]
         nothing_to_lose = not any(m.is_up for m in serving(before.members) if m.colour in lowered)
         if self.forced or nothing_to_lose:
             return  # it may still come up
-        self._change.prove([c for c in self._colours if wanted.share(c) and not self._was_down(c, wanted)])
+        raised = [c for c in self._colours if wanted.share(c) and not self._was_down(c, wanted)]
+        self._change.prove(raised, patient=not self.home)
         if not (self._patterns or self.home):
             self._change.let_queues_pass([self._backends[colour] for colour in lowered])
 

@@ -58,6 +58,24 @@ def test_one_that_does_not_come_up_is_told() -> None:
     with pytest.raises(NotReadyError) as caught:
         change(Api(), [look(BLUE, replace(GREEN, op=STOPPED))] * 9, timeout=0.01).prove(["blue", "green"])
     assert "no server of green came up within 0.01 s (green1 is down)" in caught.value.message
+
+
+def test_whoever_came_out_of_maintenance_proves_nothing_before_a_check() -> None:
+    waiting = replace(GREEN, awaits_check=True)
+    with pytest.raises(NotReadyError):
+        change(Api(), [look(BLUE, waiting), look(BLUE, replace(GREEN, op=STOPPED))]).prove(["green"], patient=False)
+    change(Api(), [look(BLUE, waiting), look(BLUE, GREEN)]).prove(["green"], patient=False)
+
+
+def test_whoever_is_not_checked_in_time_is_taken_for_up() -> None:
+    waiting = replace(GREEN, awaits_check=True)
+    change(Api(), [look(BLUE, waiting)] * 9, timeout=0.01).prove(["green"])
+
+
+def test_without_patience_nobody_who_is_down_is_waited_for() -> None:
+    with pytest.raises(NotReadyError) as caught:
+        change(Api(), [look(BLUE, replace(GREEN, op=STOPPED))]).prove(["green"], patient=False)
+    assert "no server of green is up (green1 is down)" in caught.value.message
     assert "Start green" in caught.value.message
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from plugins.module_utils._haproxy.members import Member
-from plugins.module_utils._haproxy.plan import Wish, is_as_told, ours, planned, restored, steps
+from plugins.module_utils._haproxy.plan import Wish, halfway, is_as_told, ours, planned, restored, steps
 
 ALL_BLUE, ALL_GREEN, CANARY = ({"blue": b, "green": 1 - b} for b in (1.0, 0.0, 0.9))
 MAINT, DISABLED, DRAIN, HELD = 1, 5, 8, 0x20
@@ -113,6 +113,12 @@ def test_with_maintenance_a_repair_is_told_apart_after_the_colour_was_lowered() 
 
 def test_who_is_drained_is_put_in_maintenance_where_that_is_wanted() -> None:
     assert told([m("b1"), m("g1", DRAIN)], ALL_BLUE, lower_with="maint") == ([], [], ["g1 state maint"])
+
+
+def test_halfway_those_with_a_share_are_raised_and_nobody_is_lowered() -> None:
+    before = [m("b1", MAINT), m("b2", weight=3), m("g1")]
+    after = [m("b1"), m("b2", DRAIN), m("g1", MAINT)]
+    assert halfway(before, after, ALL_BLUE) == [m("b1"), m("b2"), m("g1")]
 
 
 def test_the_way_back_gives_back_what_was_found() -> None:
