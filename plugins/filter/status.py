@@ -72,12 +72,29 @@ def status(record: Json, app: str, seen: t.Mapping[str, Json], unseen: t.Sequenc
     return [
         _live(record, app, seen),
         *_shares(seen),
-        *(f"{one['host']}: in doubt, {one['msg']}" for one in unseen),
-        *(f"{host}: not in the inventory, though the last release ran on it" for host in record.get("missing") or ()),
+        *unread(record, unseen),
         *_release(record),
         *_freeze(record),
         *_watchdogs(seen),
     ]
+
+
+def unread(record: Json, unseen: t.Sequence[Json]) -> list[str]:
+    """What is not known, a sentence each."""
+    return [
+        *(f"{one['host']}: in doubt, {one['msg']}" for one in unseen),
+        *(f"{host}: not in the inventory, though the last release ran on it" for host in record.get("missing") or ()),
+        *([f"the record cannot be read: {record.get('msg') or 'no answer'}"] if _is_unread(record) else []),
+    ]
+
+
+def where(host: str, route: Json) -> str:
+    """How a route is called in a sentence."""
+    return host if route["name"] == host else f"{host}, route {route['name']}"
+
+
+def _is_unread(record: Json) -> bool:
+    return bool(record.get("failed") or record.get("unreachable"))
 
 
 def _live(record: Json, app: str, seen: t.Mapping[str, Json]) -> str:
@@ -104,15 +121,14 @@ def _side(colour: str | None, version: str | None) -> str:
 def _shares(seen: t.Mapping[str, Json]) -> t.Iterator[str]:
     for host, found in sorted(seen.items()):
         for route in found.get("routes") or ():
-            where = host if route["name"] == host else f"{host}, route {route['name']}"
+            place = where(host, route)
             told = ", ".join(f"{colour} {share:g} %" for colour, share in route["split"].items())
-            yield f"{where}: {told}" if any(route["split"].values()) else f"{where}: nobody serves"
-            yield from (f"{where}: drift, {sentence}" for sentence in route.get("drift") or ())
+            yield f"{place}: {told}" if any(route["split"].values()) else f"{place}: nobody serves"
+            yield from (f"{place}: drift, {sentence}" for sentence in route.get("drift") or ())
 
 
 def _release(record: Json) -> t.Iterator[str]:
-    if record.get("failed") or record.get("unreachable"):
-        yield f"the record cannot be read: {record.get('msg') or 'no answer'}"
+    if _is_unread(record):
         return
     release = record.get("release")
     if not release:

@@ -80,6 +80,7 @@ OPTIONS: dict[str, Kind] = {
     "rollback_fails": yes_or_no,
     "rollback_to": text,
     "smoke_commands": commands,
+    "status_fails": yes_or_no,
     "thaw": yes_or_no,
     "to": text,
     "together": yes_or_no,

@@ -207,7 +207,11 @@ def test_who_cannot_be_reached_is_named_and_recovered_later(clean: Books) -> Non
     assert done.returncode == 2, done.stdout
     assert "In doubt: lb2; expected all traffic on green" in done.stdout
     assert clean.record()["release"]["in_doubt"] == ["lb2"]
-    assert '"in doubt since then: lb2"' in clean.rig.play("status").stdout
+    status = clean.rig.play("status")
+    assert '"in doubt since then: lb2"' in status.stdout
+    assert status.returncode == 2, status.stdout
+    assert "do not agree on the live colour: blue on lb2, green on lb1" in " ".join(status.stdout.split())
+    assert clean.rig.play("status", bluegreen_status_fails=False).returncode == 0
     again = clean.rig.play("recover", bluegreen_recover_to="forward")
     assert again.returncode == 0, again.stdout
     assert clean.green() == GREEN
