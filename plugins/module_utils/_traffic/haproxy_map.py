@@ -12,6 +12,7 @@ import typing as t
 
 from .._errors import DeniedError, DriftError, MissingError, NotVerifiedError, UnsupportedError
 from .._haproxy import counts
+from .._haproxy.map_entry import value
 from .._haproxy.map_file import MapFile
 from .._haproxy.members import Member
 from .._haproxy.pool import Look
@@ -77,8 +78,8 @@ class HAProxyMap(HAProxyRouter):
         answer, read_back = self._api.ask(f"set map {self._map} {self._key} {entry}", self._get())
         if answer:
             raise DeniedError(f"HAProxy answers {answer!r} to 'set map'", "no objection")
-        if _value(read_back) != entry:
-            raise NotVerifiedError(f"the map entry reads {_value(read_back)!r} after it was set", repr(entry))
+        if value(read_back) != entry:
+            raise NotVerifiedError(f"the map entry reads {value(read_back)!r} after it was set", repr(entry))
 
     def by_hand(self, wanted: Split) -> str:
         entry = _entry(wanted, active=wanted.leader or wanted.first)
@@ -113,7 +114,7 @@ class HAProxyMap(HAProxyRouter):
 
     def _running(self) -> str:
         (answer,) = self._api.ask(self._get())
-        entry = _value(answer)
+        entry = value(answer)
         if entry is None:
             what = "has no map" if "Unknown map" in answer else f"has no entry {self._key!r} in the map"
             raise MissingError(
@@ -158,11 +159,6 @@ def _write_by_hand(path: str, key: str, entry: str) -> str:
     pattern = re.sub(r"([.\[])", r"\\\1", key)
     change = rf"s|^[[:space:]]*{pattern}[[:space:]].*|{key} {entry}|"
     return shlex.join(["sed", "-i", "--follow-symlinks", "-e", change, "--", path])
-
-
-def _value(answer: str) -> str | None:
-    found = re.search(r'found=yes.* value="([^"]*)"', answer)
-    return found.group(1) if found else None
 
 
 def _all_out(members: t.Sequence[Member]) -> bool:

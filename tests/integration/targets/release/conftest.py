@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from demo.rig import COLOURS, ROOT, Rig, wait_until
+from demo.rig import COLOURS, ROOT, Rig, end, wait_until
 from plugins.module_utils._release import ledger
 from plugins.module_utils._release.file import FileStore
 from plugins.module_utils._release.record import Record
@@ -132,6 +132,14 @@ class Books(Stage):
     def finish(self, token: int, state: str, confirmation_period: float = 0.0) -> None:
         ending = ledger.Ending(state, confirmation_period=confirmation_period)
         self.write(lambda record: ledger.finish(record, token, ledger.Entry(), ending, time.time()))
+
+    def build_anew(self, name: str) -> None:
+        """A load balancer on which HAProxy has never been."""
+        home = self.rig.home(name)
+        end(home / "haproxy.pid", 10)
+        for file in ("haproxy.cfg", "bluegreen.map", "server.state"):
+            (home / file).unlink(missing_ok=True)
+        shutil.rmtree(home / "state", ignore_errors=True)
 
     def kill_at(self, seen: Path, playbook: str, **variables: Any) -> None:
         """A job that is killed, as a cancelled one is in the end, as soon as the file is there."""

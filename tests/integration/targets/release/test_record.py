@@ -216,3 +216,19 @@ def test_who_cannot_be_reached_is_named_and_recovered_later(clean: Books) -> Non
     assert again.returncode == 0, again.stdout
     assert clean.green() == GREEN
     assert clean.record()["release"]["state"] == "released"
+
+
+def test_a_load_balancer_that_is_built_anew_begins_with_the_colour_that_is_live(clean: Books) -> None:
+    clean.finish(clean.begin(), "released")
+    clean.move(**GREEN)
+    clean.build_anew("lb2")
+    refused = clean.rig.play("haproxy", haproxy_live="blue")
+    assert (refused.returncode, clean.rig.home("lb2").joinpath("bluegreen.map").exists()) == (2, False)
+    assert "lb2 has no entry yet; by lb1 green is live, and haproxy_live is blue" in refused.stdout
+
+    done = clean.rig.play("haproxy")
+    assert (done.returncode, clean.green()) == (0, GREEN), done.stdout
+    for name in clean.rig.names:
+        clean.build_anew(name)
+    done = clean.rig.play("haproxy")
+    assert (done.returncode, clean.green()) == (0, GREEN), "as the record says" + done.stdout
