@@ -11,7 +11,8 @@ short_description: Where an app's traffic is, and what its record says, in sente
 version_added: 0.1.0
 description:
   - Says in a line each which colour is live, the shares on each load balancer, the release that is open or was the
-    last, its lock and its age, the confirmation period, a freeze, and the watchdogs that are armed.
+    last, its lock and its age, the confirmation period, what was recovered since, a freeze, and the watchdogs that are
+    armed.
   - A load balancer of the last release that the inventory does not have is named.
   - A version is the last one that the record has for the colour.
 author:
@@ -74,6 +75,7 @@ def status(record: Json, app: str, seen: t.Mapping[str, Json], unseen: t.Sequenc
         *_shares(seen),
         *unread(record, unseen),
         *_release(record),
+        *_recovered(record),
         *_freeze(record),
         *_watchdogs(seen),
     ]
@@ -150,7 +152,16 @@ def _release(record: Json) -> t.Iterator[str]:
         yield f"the way back is kept for another {_span(record['confirmation_left'])}"
 
 
+def _recovered(record: Json) -> t.Iterator[str]:
+    """What was put right since, while no release was open."""
+    last = (record.get("record") or {}).get("release") or {}
+    if last.get("state") == "recovered":
+        yield f"{last['owner']} sent all traffic to {last['from'].get('colour')} at {_time(last['finished_at'])}"
+
+
 def _way(release: Json) -> str:
+    if release.get("stage") == "recover" and not release["to"].get("colour"):
+        return f"all traffic to {release['from'].get('colour')}"
     start, end = (_side(side.get("colour"), side.get("version")) for side in (release["from"], release["to"]))
     return f"from {start} to {end}" if start != end else f"with {start} live"
 

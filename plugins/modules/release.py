@@ -218,9 +218,12 @@ options:
     type: bool
     default: false
   state:
-    description: How the release ended. Required to finish.
+    description:
+      - How the release ended. Required to finish.
+      - V(recovered) is for traffic that was put right while no release was open. That is an entry of its own in the
+        record; RV(release) is the last release still, and its confirmation period goes on.
     type: str
-    choices: [released, rolled_back, refused, unchanged, failed, retired]
+    choices: [released, rolled_back, refused, unchanged, failed, retired, recovered]
   confirmation_period:
     description: With O(action=finish), seconds in which the old colour is kept.
     type: float
@@ -296,7 +299,7 @@ record:
   type: dict
   sample: {schema: 1, app: shop, token: 1795406400, lock: null, freeze: null, history: [], takeovers: []}
 release:
-  description: The open release, or else the last one.
+  description: The open release, or else the last one, which has no steps if a recovery came after it.
   returned: success, with O(store)
   type: dict
   sample:

@@ -17,9 +17,11 @@ from .._json import TOO_HIGH, is_deeper
 from .fleet import with_fleet
 from .record import OPEN, Freeze, Json, Lock, Record, Release, Step, document, epoch, moment
 
-ENDINGS = ("released", "rolled_back", "refused", "unchanged", "failed", "retired")
+ENDINGS = ("released", "rolled_back", "refused", "unchanged", "failed", "retired", "recovered")
 MOVED = ("released", "rolled_back")
 ABORTED = "aborted"
+RECOVERED = "recovered"
+"""Of what was put right while no release was open: an entry of its own, and no release."""
 
 WAYS_HOME = ("rollback", "recover")
 """Stages that a freeze does not stop: it must never keep users on a bad version."""
@@ -358,12 +360,12 @@ def _bounded(found: Json | None) -> Json | None:
 
 def standing(record: Record, now: float) -> Json:
     """How things stand at ``now``: what a module returns about a record."""
-    release, lock = record.release, record.lock
+    lock = record.lock
     ice = frozen(record, now)
     confirm_until = _confirm_until(record)
     return {
         "record": None if record == Record(record.app) else document(record),
-        "release": document(release) if release else None,
+        "release": _last_release(record),
         "lock": document(lock) if lock else None,
         "freeze": document(ice) if ice else None,
         "open": record.open is not None,
@@ -372,6 +374,12 @@ def standing(record: Record, now: float) -> Json:
         "lock_left": _left(lock.expires_at, now) if lock else None,
         "confirmation_left": _left(confirm_until, now) if confirm_until else None,
     }
+
+
+def _last_release(record: Record) -> Json | None:
+    """The open one, or the last; one of the history has no steps."""
+    all_of_them = [*record.history, *([document(record.release)] if record.release else [])]
+    return next((each for each in reversed(all_of_them) if each["state"] != RECOVERED), None)
 
 
 def _confirm_until(record: Record) -> str | None:

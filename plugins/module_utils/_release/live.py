@@ -19,8 +19,8 @@ def live_colour(record: t.Mapping[str, t.Any]) -> str | None:
 
     ``record``: what the module release has read. Raises C(conflict) where the record does not tell.
     """
-    release, history = record.get("release"), (record.get("record") or {}).get("history") or ()
-    for each in [release, *reversed(history)]:
+    whole = record.get("record") or {}
+    for each in [whole.get("release"), *reversed(whole.get("history") or ())]:
         colour = _left_on(each) if each else None
         if colour:
             return colour

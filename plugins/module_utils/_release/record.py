@@ -92,7 +92,7 @@ class Release:
 
     id: str
     state: str
-    """open; then released, rolled_back, refused, unchanged, failed, retired or aborted."""
+    """open; then released, rolled_back, refused, unchanged, failed, retired, recovered or aborted."""
     owner: str
     started_at: Time
     reason: str | None = None

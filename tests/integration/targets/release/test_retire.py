@@ -84,6 +84,12 @@ def test_what_may_still_be_needed_is_not_stopped(released: Books) -> None:
     token = released.begin(id="shop-1.2")
     retire.is_refused("Release shop-1.2 is open; expected none")
     released.finish(token, "released", confirmation_period=3600)
+    released.move(lb2=0)
+    recovered = released.rig.play("recover", bluegreen_recover_to="green")
+    assert recovered.returncode == 0, recovered.stdout
+    status = released.rig.play("status").stdout
+    for line in ("last release: shop-1.2, released", "from blue (1.0) to green (1.1)", "sent all traffic to green at"):
+        assert line in status
     retire.is_refused("The confirmation period runs for another 3")
     released.finish(released.begin(id="shop-1.3"), "released", confirmation_period=0)
 

@@ -18,7 +18,7 @@ def test_the_load_balancers_decide() -> None:
 
 
 def test_else_the_record_does() -> None:
-    record = {"release": {"id": "1", "state": "released", "from": {}, "to": {"colour": "green"}}, "record": {}}
+    record = {"record": {"release": {"id": "1", "state": "released", "from": {}, "to": {"colour": "green"}}}}
     assert first_colour({"lb1": NEW}, COLOURS, "", record) == {"colour": "green", "trouble": "", "asks_record": True}
 
 

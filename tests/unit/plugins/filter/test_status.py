@@ -34,6 +34,12 @@ def over(state: str = "released", period: float | None = 3600.0) -> Record:
     return ledger.finish(record, record.token, ledger.Entry(), ledger.Ending(state, None, None, period), NOW)
 
 
+def recovered(record: Record, close: bool = True) -> Record:
+    request = ledger.Request(id="r", owner="bob", stage="recover", from_={"colour": "green"}, to_={"colour": ""})
+    record = ledger.begin(record, request, NOW)
+    return ledger.finish(record, record.token, ledger.Entry(), ledger.Ending("recovered"), NOW) if close else record
+
+
 def seen(green: float = 0, live: str | None = "blue", **more: t.Any) -> dict[str, t.Any]:
     return {"routes": [{"name": "lb1", "split": {"blue": 100 - green, "green": green}, "live": live, **more}]}
 
@@ -124,6 +130,28 @@ def test_a_watchdog_with_nothing_to_do_is_not_told(state: str) -> None:
                 "it was of alice, from blue (1.0) to green (1.1)",
                 "it ended at 2026-11-23 03:00:00 UTC",
             ],
+        ),
+        (
+            "recovered since",
+            recovered(over()),
+            600,
+            [
+                "last release: shop-1.1, released",
+                "the way back is kept for another 50 min",
+                "bob sent all traffic to green at 2026-11-23 03:00:00 UTC",
+            ],
+        ),
+        (
+            "recovered only",
+            recovered(Record("shop")),
+            0,
+            ["nothing was released yet", "bob sent all traffic to green at 2026-11-23 03:00:00 UTC"],
+        ),
+        (
+            "a recovery is open",
+            recovered(over(), False),
+            0,
+            ["release r is open for 0 s, at stage recover", "it is of bob, all traffic to green"],
         ),
         ("kept", over(), 600, ["the way back is kept for another 50 min"]),
         (

@@ -378,6 +378,20 @@ def test_a_later_release_ends_the_confirmation_period_only_if_it_moved_the_traff
     assert ledger.standing(over, NOW + 11)["confirmation_left"] == left
 
 
+def test_a_recovery_without_a_release_leaves_the_last_one_as_it_was() -> None:
+    before = closed(confirmation_period=30.0)
+    opened = ledger.begin(before, replace(NEW, id="recovery", from_={"colour": "green"}, to_={}), NOW + 2)
+    assert ledger.standing(opened, NOW + 2)["release"]["id"] == "recovery"
+    over = ledger.finish(opened, opened.token, Entry(), Ending("recovered"), NOW + 3)
+    stands, stood = ledger.standing(over, NOW + 11), ledger.standing(before, NOW + 11)
+    kept = ("id", "state", "from", "to", "confirm_until")
+    assert [stands["release"][key] for key in kept] == [stood["release"][key] for key in kept]
+    assert (stands["confirmation_left"], stands["record"]["release"]["state"]) == (20, "recovered")
+    alone = ledger.begin(Record("shop"), replace(NEW, id="recovery"), NOW)
+    alone = ledger.finish(alone, alone.token, Entry(), Ending("recovered"), NOW)
+    assert ledger.standing(alone, NOW)["release"] is None
+
+
 # --- Whatever happens, in whatever order ------------------------------------------------------------------
 
 OWNERS = ("alice", "bob", "carol")

@@ -26,19 +26,20 @@ def release(state: str, before: str | None, after: str | None) -> dict[str, t.An
         ([release("released", "blue", "green"), release("retired", "green", "green")], "green"),
         ([release("released", "blue", "green"), release("failed", "green", "green")], "green"),
         ([release("open", "green", "green")], "green"),
+        ([release("released", "blue", "green"), release("recovered", "blue", "")], "blue"),
     ],
 )
 def test_the_last_release_that_knew_it(releases: list[dict[str, t.Any]], colour: str | None) -> None:
     *history, last = releases or [None]
-    assert live_colour({"release": last, "record": {"history": history}}) == colour
+    assert live_colour({"record": {"release": last, "history": history}}) == colour
 
 
 @pytest.mark.parametrize("state", ["open", "failed", "aborted"])
 def test_a_release_that_has_left_it_open_is_no_answer(state: str) -> None:
     with pytest.raises(ConflictError, match=f"release shop-1 is {state}"):
-        live_colour({"release": release(state, "blue", "green"), "record": {"history": []}})
+        live_colour({"record": {"release": release(state, "blue", "green"), "history": []}})
 
 
 def test_no_record_at_all() -> None:
-    assert live_colour({"release": None, "record": None}) is None
+    assert live_colour({"record": None}) is None
     assert live_colour({}) is None
