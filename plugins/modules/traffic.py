@@ -110,6 +110,22 @@ options:
       - This host keeps the highest one it has seen for O(app). With a lower one nothing is changed or put back
         any more, and the task fails with the code C(conflict).
     type: int
+  fleet:
+    description:
+      - What the host keeps beside O(token), for M(bluegreen.deploy.traffic_info) to return. A later release whose
+        record is elsewhere, or that lacks one of these load balancers, can be told so.
+      - Without O(token), and in check mode, nothing is kept.
+    type: dict
+    suboptions:
+      record_host:
+        description: The host on which the record of the release is.
+        type: str
+        required: true
+      load_balancers:
+        description: All load balancers of the release.
+        type: list
+        elements: str
+        required: true
   revert_after:
     description:
       - Seconds of silence, after the end of the call, until this host puts the traffic back by itself.
@@ -325,6 +341,7 @@ from ..module_utils._errors import InvalidError
 from ..module_utils._module import run_module
 from ..module_utils._traffic.fence import Fence
 from ..module_utils._traffic.guard import guarded_switch, watchdog_of
+from ..module_utils._traffic.known_fleet import KnownFleet
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.route import Route
 from ..module_utils._traffic.split import Split
@@ -352,6 +369,13 @@ ARGUMENT_SPEC = {
     "app": {"type": "str"},
     "state_dir": {"type": "path", "default": "/var/lib/bluegreen"},
     "token": {"type": "int", "no_log": False},
+    "fleet": {
+        "type": "dict",
+        "options": {
+            "record_host": {"type": "str", "required": True},
+            "load_balancers": {"type": "list", "elements": "str", "required": True},
+        },
+    },
     "revert_after": {"type": "float"},
     "watch": {
         "type": "dict",
@@ -384,7 +408,15 @@ def order(params: dict[str, t.Any], colours: tuple[str, str]) -> Order:
 def fence(params: dict[str, t.Any]) -> Fence | None:
     if params["token"] is None:
         return None
-    return Fence(params["state_dir"], params["app"], params["token"])
+    token, told = params["token"], params["fleet"]
+    return Fence(params["state_dir"], params["app"], token, fleet({**told, "token": token}) if told else None)
+
+
+def fleet(told: dict[str, t.Any]) -> KnownFleet:
+    try:
+        return KnownFleet.of(told)
+    except ValueError as error:
+        raise InvalidError(f"fleet cannot be kept: {error}", "the names of hosts") from error
 
 
 def shown(route: Route, split: Split | None) -> dict[str, t.Any]:

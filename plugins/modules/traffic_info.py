@@ -25,7 +25,7 @@ author:
   - bluegreen.deploy contributors (@bluegreen-deploy)
 options:
   app:
-    description: Show the watchdog of this app on the host that the module runs on, too.
+    description: Show what the host that the module runs on keeps of this app, too, which is RV(watchdog) and RV(fleet).
     type: str
   state_dir:
     description: Where its state is kept.
@@ -123,6 +123,13 @@ watchdog:
   returned: success, with O(app)
   type: dict
   sample: {state: armed, fires_at: "2026-11-23T03:05:00.000000+00:00", fires_in: 287.4, by: systemd, message: ""}
+fleet:
+  description:
+    - What the release that moved this host last gave M(bluegreen.deploy.traffic) as C(fleet), and its C(token).
+    - Null if no release has told it.
+  returned: success, with O(app)
+  type: dict
+  sample: {token: 1795406400, record_host: lb1, load_balancers: [lb1, lb2]}
 """
 
 import typing as t
@@ -131,6 +138,7 @@ from dataclasses import asdict, fields
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import run_module
+from ..module_utils._traffic.fence import known_fleet
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.revert import status
 from ..module_utils._traffic.route import Route, of_all
@@ -179,11 +187,13 @@ def traffic_info(module: AnsibleModule) -> dict[str, t.Any]:
     seen = of_all(lambda route: describe(route, colours), routes)
     live = {route["live"] for route in seen}
     app, state_dir = module.params["app"], module.params["state_dir"]
+    fleet = known_fleet(state_dir, app) if app else None
     return {
         "changed": False,
         "routes": seen,
         "live": live.pop() if len(live) == 1 else None,
         "watchdog": status(state_dir, app) if app else None,
+        "fleet": fleet.as_dict() if fleet else None,
     }
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from .._errors import ConflictError, DeniedError, DriftError, InvalidError
 from .._files import lock_ours, read_ours, replace_ours
 from .._json import TOO_HIGH
+from .known_fleet import KnownFleet, recall, remember
 
 PATIENCE = 60.0
 """Seconds to wait for a change of a route that is being made."""
@@ -39,15 +40,17 @@ class Fence:
     """The highest token that this host has seen for an app, in C(<state_dir>/<app>.fence), against ours.
 
     Raises ``conflict`` where ours is older, ``drift`` where the file cannot be believed, ``denied`` where it
-    cannot be read or written, and ``timeout`` where a change in progress does not end.
+    cannot be read or written, and ``timeout`` where a change in progress does not end. With a ``fleet`` whoever
+    raises it leaves that beside it, for ``known_fleet``.
     """
 
-    def __init__(self, state_dir: str, app: str, token: int) -> None:
+    def __init__(self, state_dir: str, app: str, token: int, fleet: KnownFleet | None = None) -> None:
         if not 1 <= token < TOO_HIGH:
             raise InvalidError(f"token is {str(token)[:40]}", "a whole number of 1 or more, below 2 to the power of 63")
         self._stem = stem(state_dir, app)
         self._path = f"{self._stem}.fence"
         self._app = app
+        self._fleet = fleet
         self.token = token
 
     def check(self) -> None:
@@ -60,9 +63,11 @@ class Fence:
         with locked(f"{self._stem}.fence.lock", fcntl.LOCK_EX, PATIENCE):
             seen = self._seen()
             self._refuse_stale(seen)
-            if seen < self.token:
-                with using(self._path):
+            with using(self._path):
+                if seen < self.token:
                     replace_ours(self._path, f"{self.token}\n".encode())
+                if self._fleet:
+                    remember(f"{self._path}.json", self._fleet)
 
     @contextlib.contextmanager
     def holding(self) -> t.Iterator[None]:
@@ -102,6 +107,12 @@ class Fence:
                 f"Write the last token of {self._app}'s record there: see the playbook bluegreen.deploy.status",
             )
         return int(text)
+
+
+def known_fleet(state_dir: str, app: str) -> KnownFleet | None:
+    """What this host remembers of the release that raised the fence last, if it said with whom it runs."""
+    path = f"{stem(state_dir, app)}.fence.json"
+    return recall(path, read_text(path))
 
 
 def try_out(directory: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from demo.rig import ROOT
+from plugins.module_utils._traffic.fence import Fence
+from plugins.module_utils._traffic.known_fleet import KnownFleet
 
 from .conftest import Books
 
@@ -157,6 +159,25 @@ def test_an_inventory_that_lacks_load_balancers_is_refused_unless_they_are_calle
     assert status.returncode == 2, status.stdout
     assert "lb2: not in the inventory" in status.stdout
     assert clean.rig.play("status", bluegreen_gone="lb2").returncode == 0
+
+
+def test_a_slice_without_the_host_of_the_record_is_refused(clean: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of the fleet knows where its record is."""
+    token = clean.begin(load_balancers=["lb1", "lb2"])
+    clean.finish(token, "released")
+    Fence(str(clean.rig.home("lb2") / "state"), "shop", token, KnownFleet(token, "lb1", ("lb1", "lb2"))).raise_up()
+    part = json.loads(clean.rig.inventory.read_text())
+    del part["all"]["children"]["load_balancers"]["hosts"]["lb1"]
+    part["all"]["vars"]["bluegreen_store"]["path"] = str(clean.rig.directory / "record of lb2")
+    monkeypatch.setattr(clean.rig, "inventory", clean.rig.directory / "a_slice.json")
+    clean.rig.inventory.write_text(json.dumps(part))
+    for playbook in ("release", "recover"):
+        done = clean.rig.play(playbook, bluegreen_version="1.1", bluegreen_recover_to="green")
+        assert (done.returncode, clean.green()) == (2, BLUE), (playbook, done.stdout)
+        said = "lb2 knows of a release that the record on lb2 does not know: its record is on lb1, and not on lb2"
+        assert said in done.stdout, (playbook, done.stdout)
+        assert "bluegreen_gone=lb1" in done.stdout, playbook
+    assert not (clean.rig.directory / "record of lb2").exists(), "and no second record is begun"
 
 
 def test_a_plan_changes_nothing(clean: Books) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from demo.rig import TEST_TOKEN, wait_until
 from plugins.module_utils._haproxy.pool import Pool
 from plugins.module_utils._haproxy.runtime_api import RuntimeApi
+from plugins.module_utils._traffic.fence import known_fleet
 
 
 def assert_clean(seen: list[Any]) -> None:
@@ -38,6 +39,9 @@ def test_a_good_release_moves_all_traffic_and_fails_no_request(stage: Any) -> No
     assert set(checks.values()) == {True}, checks
     assert_clean(seen)
     assert {r.version for r in seen[1][-50:]} == {"1.1"}
+    kept = known_fleet(str(stage.rig.home("lb1") / "state"), "shop")
+    assert kept, "the load balancer knows whose it is"
+    assert (kept.record_host, kept.load_balancers) == ("lb1", ("lb1",))
 
     again = stage.rig.play("release", bluegreen_version="1.1")
     assert again.returncode == 0, again.stdout
