@@ -6,10 +6,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from demo.rig import ROOT
+
+SUDO = """#!/bin/sh
+while [ "$1" != /bin/sh ]; do shift; done
+exec "$@"
+"""
 
 
 def last_line(told: str) -> str:
@@ -44,6 +52,27 @@ def test_the_report_is_the_users_and_the_last_line_says_where(stage: Any) -> Non
     assert f"The report: {kept} on lb1" in last_line(awx.stdout), awx.stdout
     assert kept.exists()
     assert not (ROOT / "playbooks" / "reports").exists()
+
+
+def test_what_runs_on_the_controller_runs_as_the_user_whatever_the_inventory_says(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with ansible_become in group_vars/all.yml, which beats the keyword, and a controller that has no sudo."""
+    inventory = json.loads(stage.rig.inventory.read_text())
+    somebody = "root" if os.geteuid() else "nobody"  # another user than ours, or no become is made
+    become = {"ansible_become": True, "ansible_become_user": somebody, "ansible_become_exe": "/nowhere/sudo"}
+    inventory["all"]["vars"] |= become
+    sudo = stage.rig.directory / "sudo"
+    sudo.write_text(SUDO)
+    sudo.chmod(0o755)
+    inventory["all"]["children"]["load_balancers"]["hosts"]["lb1"]["ansible_become_exe"] = str(sudo)
+    monkeypatch.setattr(stage.rig, "inventory", stage.rig.directory / "become.json")
+    stage.rig.inventory.write_text(json.dumps(inventory))
+    asked = {"bluegreen_report_dir": "", "bluegreen_smoke_commands": ["sh -c 'test -s $BLUEGREEN_HEADERS'"]}
+    done = stage.rig.play("pre_deploy", bluegreen_version="1.1", **asked)
+    assert done.returncode == 0, done.stdout
+    assert "sudo" not in done.stdout
+    assert f"The report: {stage.rig.directory / 'reports' / 'report.md'}" in last_line(done.stdout)
 
 
 def test_a_report_that_is_lost_in_the_middle_ends_no_release(stage: Any) -> None:
