@@ -8,16 +8,20 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Self
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from demo.rig import ROOT, environment, find_haproxy
+from demo.rig import ROOT, end, environment, find_haproxy, free_ports, wait_until
+from plugins.module_utils._haproxy.runtime_api import RuntimeApi
 
 PAGE = (ROOT / "docs" / "haproxy.md").read_text()
 CONFIGURATIONS = re.findall(r"^```haproxy\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -73,6 +77,94 @@ def test_every_link_of_the_table_leads_to_a_section() -> None:
         if line.startswith("#")
     }
     assert set(re.findall(r"\(#([a-z0-9-]+)\)", PAGE)) <= headings
+
+
+# --- The server state file ------------------------------------------------------------------------------------
+
+
+class Drained:
+    """The page's HAProxy with one backend, and its script, both under another root. A context manager."""
+
+    def __init__(self, host: Path) -> None:
+        (text,) = (each for each in CONFIGURATIONS if "stats maxconn" in each and "cookie" not in each)
+        text = re.sub(r"^    (?:user|group|chroot|log) .*\n", "", text, flags=re.MULTILINE)
+        self.host, self.pid_file = host, host / "haproxy.pid"
+        self.config, self.script = host / "haproxy.cfg", host / "haproxy-server-state"
+        self.config.write_text(self._placed(text).replace("*:80", f"127.0.0.1:{free_ports(1)[0]}"))
+        (program,) = re.findall(r"^```python\n(#!/usr/bin/python3\n.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+        self.script.write_text(self._placed(program))
+        self.file, self.socket = host / "var/lib/haproxy/server-state", host / "run/haproxy/admin.sock"
+
+    def _placed(self, text: str) -> str:
+        return re.sub(r"(?<=[ (\"])/(etc|var/lib|run)/haproxy", rf"{self.host}/\1/haproxy", text)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self.pid_file, 10)
+
+    def start(self) -> None:
+        words = [find_haproxy(), "-D", "-p", str(self.pid_file), "-f", str(self.config)]
+        subprocess.run(words, check=True, capture_output=True)
+        wait_until(self.socket.exists, 30, "HAProxy listens")
+
+    def ask(self, command: str) -> str:
+        return RuntimeApi(str(self.socket), 20.0).ask(command)[0]
+
+    def drained(self) -> set[str]:
+        rows = [line.split() for line in self.ask("show servers state").splitlines() if line.count(" ") > 10]
+        return {row[3] for row in rows if row[6] == "8"}
+
+    def save(self) -> str:
+        """What the script says; it never fails."""
+        done = subprocess.run([sys.executable, self.script], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert [path.name for path in self.file.parent.iterdir()] == [self.file.name], "nothing is left aside"
+        return done.stderr
+
+
+def test_the_script_of_the_page_carries_what_was_set_over_a_restart(host: Path) -> None:
+    with Drained(host) as haproxy:
+        for name in ("green1", "green2"):
+            assert haproxy.ask(f"set server shop/{name} state drain") == ""
+        assert haproxy.save() == ""
+        end(haproxy.pid_file, 10)
+        haproxy.start()
+        assert haproxy.drained() == {"green1", "green2"}
+
+
+def test_where_haproxy_does_not_answer_the_script_leaves_the_file_as_it_was(host: Path) -> None:
+    with Drained(host) as haproxy:
+        assert haproxy.save() == ""
+        before = haproxy.file.read_bytes()
+        assert before != b"1\n"
+        end(haproxy.pid_file, 10)
+        assert "stays as it was: " in haproxy.save()
+        haproxy.socket.unlink(missing_ok=True)
+        assert "No such file" in haproxy.save()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(haproxy.socket))
+            other.listen()
+
+            def break_off() -> None:
+                with other.accept()[0] as client:
+                    client.recv(100)
+                    client.sendall(before[:-20])
+
+            threading.Thread(target=break_off, daemon=True).start()
+            assert "HAProxy answers" in haproxy.save()
+        assert haproxy.file.read_bytes() == before
+
+
+def test_the_unit_saves_the_states_after_the_check_and_just_before_the_reload() -> None:
+    (unit,) = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    save = "-/usr/local/sbin/haproxy-server-state"
+    reload = re.findall(r"^ExecReload=(.*)$", unit, re.MULTILINE)
+    assert [reload[0], reload[2:], " -c " in reload[1]] == ["", [save, "/bin/kill -USR2 $MAINPID"], True]
+    assert re.findall(r"^ExecStop=(.*)$", unit, re.MULTILINE) == [save]
+    assert f"# {save[1:]}\n" in PAGE
 
 
 def example(tool: str, *words: str) -> str:
