@@ -72,6 +72,7 @@ INTERNAL = frozenset(
 UNPROVEN = ("inconclusive", "blind")
 INDENT = " " * 17
 LINES = 6
+LONGEST_PATH = 4096
 
 
 class CallbackModule(CallbackBase):
@@ -128,12 +129,12 @@ class CallbackModule(CallbackBase):
     def v2_runner_item_on_failed(self, result: t.Any) -> None:
         item = self._get_item_label(of(result, "result"))
         name = f"{one_line(item)}: " if isinstance(item, (str, int)) else ""
-        key = self.host_label(result), of(result, "task")._uuid  # noqa: SLF001
+        key = where(result), of(result, "task")._uuid  # noqa: SLF001
         self._items.setdefault(key, []).append(name + message(of(result, "result")))
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         self._warn(of(result, "result"))
-        key = self.host_label(result), of(result, "task")._uuid  # noqa: SLF001
+        key = where(result), of(result, "task")._uuid  # noqa: SLF001
         text = self._items.get(key) or message(of(result, "result"))
         self._collect(result, "bad" if ignore_errors else "FAIL", text)
 
@@ -165,7 +166,7 @@ class CallbackModule(CallbackBase):
         self._line("FAIL" if lost else "ok", time.monotonic() - self._began, f"{hosts} {text}")
 
     def _collect(self, result: t.Any, word: str, text: t.Any = "") -> None:
-        host, task = self.host_label(result), of(result, "task")
+        host, task = where(result), of(result, "task")
         lines = text.splitlines() if isinstance(text, str) else text if isinstance(text, list) else [text]
         text = "\n".join(map(one_line, lines))
         name = self._names.get(task._uuid) or one_line(task.name or task.action)  # noqa: SLF001
@@ -200,7 +201,7 @@ class CallbackModule(CallbackBase):
             self._line(word, took, name, where)
             width = max(columns() - len(INDENT), 20)
             for line in under:
-                for part in textwrap.wrap(line, width, max_lines=LINES, placeholder=" …", break_on_hyphens=False):
+                for part in wrapped(line, width):
                     self._show(INDENT + part, COLOURS[word])
         for note in notes:
             self._show(note, None)
@@ -244,6 +245,21 @@ class CallbackModule(CallbackBase):
 def of(result: t.Any, name: str) -> t.Any:
     """A part of a task's result; ansible-core has names without an underscore since 2.19."""
     return getattr(result, name if hasattr(result, name) else f"_{name}")
+
+
+def where(result: t.Any) -> str:
+    """The host, and to whom it delegated the task, which only the host's variables know if it is a template."""
+    if "{{" in str(of(result, "task").delegate_to):
+        return str(of(result, "host").get_name())
+    return str(CallbackBase.host_label(result))
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """Lines that fit, but for a word that is longer: a path in two parts cannot be copied."""
+    is_endless = max(map(len, line.split()), default=0) > LONGEST_PATH
+    return textwrap.wrap(
+        line, width, max_lines=LINES, placeholder=" …", break_on_hyphens=False, break_long_words=is_endless
+    )
 
 
 def short(action: str) -> str:

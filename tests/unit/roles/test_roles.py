@@ -55,6 +55,13 @@ def test_errors_are_ignored_only_where_the_result_is_judged_next():
                 assert task["register"] in judged, (path, task["name"])
 
 
+def test_a_rehearsal_is_not_shown_as_a_move():
+    for path in ROOT.glob("roles/*/tasks/*.yml"):
+        for task in _flat(load(path) or []):
+            if task.get("check_mode"):
+                assert task["changed_when"] is False, (path, task["name"])
+
+
 def test_playbooks_can_be_called_by_name():
     assert all(re.fullmatch(r"[a-z_]+\.yml", path.name) for path in (ROOT / "playbooks").iterdir())
 

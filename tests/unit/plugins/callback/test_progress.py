@@ -81,6 +81,28 @@ from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule({"changed": {"type": "bool"}})
 module.exit_json(changed=module.params["changed"])
 """,
+    "places.yml": """
+- name: Places
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask all
+      ansible.builtin.ping:
+    - name: Ask each member
+      ansible.builtin.ping:
+      delegate_to: "{{ member }}"
+      loop: [lb2, lb3]
+      loop_control: {loop_var: member}
+      run_once: true
+    - name: Ask lb2
+      ansible.builtin.ping:
+      delegate_to: lb2
+      when: inventory_hostname == 'lb1'
+    - name: Where the report is
+      ansible.builtin.debug:
+        msg: "The report: /somewhere/{{ 'deep-down/' * 9 }}report.md"
+      run_once: true
+""",
     "secret.yml": """
 - name: Keep it
   hosts: lb1
@@ -205,6 +227,14 @@ def test_plays_and_roles_are_headings(wide):
 def test_what_a_host_has_to_say_stands_under_the_line(wide, line, under):
     lines = [text.strip() for text in wide.partition(line)[2].split("\n")]
     assert lines[1 : 1 + len(under)] == under
+
+
+def test_a_place_is_named_as_it_is_and_in_one_piece(folder):
+    shown = run(folder, 80, "places.yml")
+    assert "Ask each member  (lb1)" in shown
+    assert "Ask lb2  (lb1 -> lb2)" in shown
+    assert "{{" not in shown
+    assert f"\n{' ' * 17}/somewhere/{'deep-down/' * 9}report.md\n" in shown
 
 
 def test_who_cannot_be_reached_is_said(wide):
