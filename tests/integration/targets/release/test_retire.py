@@ -126,9 +126,14 @@ def test_what_nothing_reaches_is_stopped(released: Books) -> None:
     assert '"shop: green (1.1) is live, blue (1.0) is not"' in released.rig.play("status").stdout
     assert released.green() == GREEN
 
-    back = released.rig.play("rollback", bluegreen_rollback_to="blue")
-    assert back.returncode == 2, back.stdout
-    assert released.green() == GREEN
+    for playbook in ("rollback", "recover"):
+        back = released.rig.play(playbook, bluegreen_rollback_to="blue", bluegreen_recover_to="blue")
+        assert back.returncode == 2, back.stdout
+        told = " ".join(back.stdout.split())
+        assert f"blue was stopped when {record['release']['id']} retired it: start it, and try again" in told
+        assert f"bluegreen_{playbook}_force" in told
+        assert released.record()["release"]["state"] == "retired", "no release was begun"
+        assert released.green() == GREEN
 
 
 def test_a_freeze_stops_what_is_new_and_no_way_back(released: Books) -> None:
