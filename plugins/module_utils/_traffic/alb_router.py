@@ -133,7 +133,7 @@ class Alb(Router):
         return shlex.join(["aws", *where, *self._place().by_hand(self._forward().holding(wanted))])
 
     def observe(self) -> dict[str, Activity] | None:
-        if not self._targets:
+        if not all(colour in self._targets for colour in self._colours):  # verify looks at one colour
             self._look_at_targets(*self._colours)
         seen = {colour: self._activity(colour) for colour in self._colours}
         self._targets = {}  # the next one who asks wants to know how it is then

@@ -324,6 +324,14 @@ def test_how_many_are_ready_is_told(shop: Shop) -> None:
 # --- Stickiness -------------------------------------------------------------------------------------------
 
 
+def test_a_canary_that_is_verified_can_be_watched(shop: Shop) -> None:
+    router = shop.router()
+    switch([Route("shop", router)], Order(Split.parse(COLOURS, {"green": 10})))
+    seen = router.observe()
+    assert seen
+    assert [one.ready for one in seen.values()] == [2, 2]
+
+
 def test_who_sticks_to_the_old_colour_is_told_until_when(shop: Shop) -> None:
     shop.split(shop.arn, {shop.blue: 100, shop.green: 0}, sticky=600)
     (moved,) = shop.traffic(to="green")["routes"]
