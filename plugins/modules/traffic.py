@@ -424,20 +424,30 @@ def shown(route: Route, split: Split | None) -> dict[str, t.Any]:
     return route.router.shown(split) if split else {}
 
 
+def warn(module: AnsibleModule, routes: t.Sequence[Route], plan: t.Sequence[Split]) -> None:
+    """Say beforehand what clients may get otherwise than planned."""
+    for route in routes:
+        for caveat in dict.fromkeys(caveat for split in plan for caveat in route.router.caveats(split)):
+            module.warn(f"route {route.name}: {caveat}")
+
+
 def traffic(module: AnsibleModule) -> dict[str, t.Any]:
     params, watch = module.params, module.params["watch"]
     colours, routes = build_routes(params)
     back_to = Split.only(colours, watch["back_to"]) if watch and watch["back_to"] else None
     watchdog = watchdog_of(params, routes, back_to)
+    wanted = order(params, colours)
     outcomes, watched = guarded_switch(
         routes,
-        order(params, colours),
+        wanted,
         watcher(routes, watch) if watch else None,
         back_to=back_to,
         dry_run=module.check_mode,
         fence=fence(params),
         watchdog=watchdog,
     )
+    if module.check_mode:
+        warn(module, routes, (*wanted.plan, wanted.wanted))
     return {
         "changed": any(outcome.changed for outcome in outcomes),
         "routes": [outcome.as_result() for outcome in outcomes],

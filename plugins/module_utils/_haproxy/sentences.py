@@ -9,6 +9,12 @@ import typing as t
 
 from .members import Member, serving
 
+STICKS = (
+    "clients whom a cookie or a stick table leads to a server stay on the colour that is drained, as long as they "
+    "like; a stage that waits until it is quiet fails, and the traffic goes back. Set lower_with: maint to keep them "
+    "off it"
+)
+
 
 def names(members: t.Sequence[Member]) -> str:
     """The first few."""

@@ -124,6 +124,10 @@ class HAProxyServers(HAProxyRouter):
         split = self._split(look.members)
         return {colour: self._activity(colour, look, split) for colour in self._colours}
 
+    def caveats(self, wanted: Split) -> tuple[str, ...]:
+        whole = wanted.first_share in (0, WHOLE)
+        return (sentences.STICKS,) if whole and self._may_stick(wanted, self._look()) else ()
+
     # --- What is there ------------------------------------------------------------------------------------
 
     def _look(self) -> Look:

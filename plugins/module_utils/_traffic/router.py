@@ -141,6 +141,10 @@ class Router(abc.ABC):
         each; one that was to be asked and gave no answer counts. Empty: nobody, or nobody was to be asked."""
         return ()
 
+    def caveats(self, wanted: Split) -> tuple[str, ...]:
+        """What will be otherwise than somebody may expect when the split is in force, a sentence each."""
+        return ()
+
     def shown(self, split: Split) -> dict[str, t.Any]:
         """What the provider holds when the split is in force, for a diff. Contacts nobody."""
         return split.percents()

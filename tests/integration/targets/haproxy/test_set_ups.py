@@ -332,6 +332,9 @@ backend shop
 def test_with_a_cookie_a_drained_colour_is_not_called_proven(site: SiteMaker) -> None:
     lb = site(STICKY)
     lb.set("shop/green1 state drain")
+    assert "lower_with: maint" in lb.router().caveats(GREEN)[0]
+    assert not lb.router().caveats(green(10))
+    assert not lb.router(**ONE_BACKEND, lower_with="maint").caveats(GREEN)
     assert move(lb.router(), GREEN).verified is None
     assert lb.get("SRV=b1") == "blue1"
     maint = {**ONE_BACKEND, "lower_with": "maint"}

@@ -114,3 +114,24 @@ def test_options_that_keep_a_release_safe_are_checked_first(given: dict[str, t.A
 
 def test_options_and_documentation_agree() -> None:
     assert as_spec(documented_options("traffic")) == bare(traffic.ARGUMENT_SPEC)
+
+
+class Sticky:
+    """A router whose clients may stay where they are, once all traffic has moved."""
+
+    def caveats(self, wanted: Split) -> tuple[str, ...]:
+        return ("clients stick",) if wanted == Split.only(COLOURS, "green") else ()
+
+
+class Warned(list[str]):
+    def warn(self, message: str) -> None:
+        self.append(message)
+
+
+def test_what_clients_may_get_otherwise_is_said_once_of_a_plan() -> None:
+    said, green, route = Warned(), Split.only(COLOURS, "green"), traffic.Route("lb1", t.cast(t.Any, Sticky()))
+    canary = Split.parse(COLOURS, {"green": 10})
+    traffic.warn(t.cast(t.Any, said), [route], [canary, green, green])
+    assert said == ["route lb1: clients stick"]
+    traffic.warn(t.cast(t.Any, said), [route], [canary])
+    assert len(said) == 1
