@@ -91,6 +91,10 @@ def test_what_may_still_be_needed_is_not_stopped(released: Books) -> None:
     for line in ("last release: shop-1.2, released", "from blue (1.0) to green (1.1)", "sent all traffic to green at"):
         assert line in status
     retire.is_refused("The confirmation period runs for another 3")
+    released.move(lb1=0, lb2=0)
+    assert released.rig.play("rollback").returncode == 2
+    assert set(released.green().values()) == {0}, "it was back already"
+    released.move(**GREEN)
     released.finish(released.begin(id="shop-1.3"), "released", confirmation_period=0)
 
     released.move(lb1=90)
