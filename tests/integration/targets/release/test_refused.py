@@ -60,6 +60,24 @@ def test_task_files_that_are_not_there(two: Stage) -> None:
     refused(two, said, bluegreen_after_step="tell.yml")
 
 
+def test_a_release_of_no_version(two: Stage) -> None:
+    done = two.rig.play("release")
+    assert done.returncode == 2, done.stdout
+    assert "bluegreen_version is not set" in done.stdout
+    assert "-e bluegreen_version=" in done.stdout
+    assert "undefined" not in done.stdout
+
+
+def test_too_little_capacity_with_the_reason(two: Stage) -> None:
+    api = RuntimeApi(str(two.rig.home("lb2") / "admin.sock"), 5.0)
+    member = f"shop_green/{two.rig.of('green')[0].name}"
+    assert not any(api.ask(f"set server {member} state maint"))
+    quick = {"bluegreen_version": "1.0", "bluegreen_to": "green", "bluegreen_deploy": [], "bluegreen_health_timeout": 2}
+    told = refused(two, "lb2 sees 0 of 1 members of green ready (green1 is in maintenance)", **quick)
+    assert not any(api.ask(f"set server {member} state ready"))
+    assert "bluegreen_capacity_ratio" in told
+
+
 def test_too_few_forks(two: Stage) -> None:
     refused(two, "Ansible runs with 1 forks; expected 2 or more, one for each load balancer", "--forks", "1")
 
