@@ -180,14 +180,26 @@ def test_a_slice_without_the_host_of_the_record_is_refused(clean: Books, monkeyp
     assert not (clean.rig.directory / "record of lb2").exists(), "and no second record is begun"
 
 
-def test_a_plan_changes_nothing(clean: Books) -> None:
-    clean.step(clean.begin(), stage="switch", next="switch 100", park=True)
+def test_a_plan_changes_nothing(clean: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a job that was killed, too: its lock is in the way of what is done, and not of what would be."""
+    clean.step(clean.begin(), stage="switch", next="switch 100")
     clean.move(**SOME)
     before = clean.record_file.read_bytes()
     planned = clean.rig.play("recover", "--check")
     assert planned.returncode == 0, planned.stdout
     for line in ("the plan: all traffic to blue", "to move: lb1", "then the release is closed as rolled back"):
         assert f'"{line}"' in planned.stdout
+    assert "first: Release shop-1.1 of alice is at work" in planned.stdout
+    assert "set bluegreen_take_over to the reason" in planned.stdout
+
+    inventory = json.loads(clean.rig.inventory.read_text())
+    away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    inventory["all"]["children"]["load_balancers"]["hosts"]["lb2"] |= away
+    monkeypatch.setattr(clean.rig, "inventory", clean.rig.directory / "away.json")
+    clean.rig.inventory.write_text(json.dumps(inventory))
+    planned = clean.rig.play("recover", "--check")
+    for line in ("to move: lb1", "cannot be read, and moved if it then answers: lb2"):
+        assert f'"{line}"' in planned.stdout, planned.stdout
     assert (clean.green(), clean.record_file.read_bytes()) == (SOME, before)
 
 
