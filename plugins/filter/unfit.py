@@ -57,7 +57,7 @@ _value:
   description: What was found, what was expected, and what to do next. Empty if the colour can take it.
   type: str
   sample: >-
-    lb1, lb2: no member of blue out of 2 is healthy (http://192.0.2.21:8080/health: connection refused); expected one
+    lb1, lb2: no member of blue out of 2 answers (http://192.0.2.21:8080/health: connection refused); expected one
     that can take the traffic. blue was stopped when shop-1.1 retired it: start it, and try again. Nothing was changed
 """
 

@@ -4,7 +4,7 @@
 """Whether a colour can take all traffic of a fleet, asked once before it gets it. Private to this collection.
 
 Only what is seen counts: where nobody could ask, or the colour that is to be left is dead as well, nothing keeps the
-traffic from going.
+traffic from going. Nor does an answer that is no good one: an older version need not have the page that is asked.
 """
 
 from __future__ import annotations
@@ -43,15 +43,19 @@ class Sight:
 def why_unfit(to: str, seen: t.Mapping[str, Sight]) -> list[str]:
     """A sentence each; none if the colour can take the traffic as far as anybody knows."""
     at_risk = {host: one for host, one in sorted(seen.items()) if one.moves(to) and one.would_lose(to)}
-    silent = [host for host, one in at_risk.items() if one.answers and not any(a["healthy"] for a in one.answers)]
+    silent = [host for host, one in at_risk.items() if one.answers and not any(map(_speaks, one.answers))]
     unready = (sentence for host in at_risk.keys() - {*silent} for sentence in _unready(to, host, at_risk[host]))
     return [*_silent(to, silent, at_risk), *sorted(unready)]
+
+
+def _speaks(answer: Json) -> bool:
+    return answer["healthy"] or answer.get("status") is not None
 
 
 def _silent(to: str, hosts: t.Sequence[str], seen: t.Mapping[str, Sight]) -> t.Iterator[str]:
     if hosts:
         first, many = seen[hosts[0]].answers[0], len(seen[hosts[0]].answers)
-        yield f"{', '.join(hosts)}: no member of {to} out of {many} is healthy ({first['endpoint']}: {first['reason']})"
+        yield f"{', '.join(hosts)}: no member of {to} out of {many} answers ({first['endpoint']}: {first['reason']})"
 
 
 def _unready(to: str, host: str, one: Sight) -> t.Iterator[str]:

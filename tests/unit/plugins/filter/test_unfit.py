@@ -23,7 +23,7 @@ def retired(colour: str) -> dict[str, t.Any]:
 def test_it_says_what_to_start() -> None:
     said = unfit("blue", SEEN, DEAD, LIVING, {"failed": True})
     assert said == (
-        "lb1: no member of blue out of 1 is healthy (http://one/health: refused); expected one that can take the "
+        "lb1: no member of blue out of 1 answers (http://one/health: refused); expected one that can take the "
         "traffic. Start blue, and try again. Nothing was changed"
     )
 

@@ -11,6 +11,7 @@ from plugins.module_utils._fleet.way_back import Sight, why_unfit
 
 DEAD = [{"endpoint": f"http://{name}/health", "healthy": False, "reason": "refused"} for name in ("one", "two")]
 HALF = [DEAD[0], {**DEAD[1], "healthy": True}]
+STRANGE = [DEAD[0], {**DEAD[1], "status": 404, "reason": "status 404"}]
 
 
 def route(share: float = 100, /, **ready: int) -> dict[str, t.Any]:
@@ -27,8 +28,9 @@ def route(share: float = 100, /, **ready: int) -> dict[str, t.Any]:
         (
             "a dead target, which the load balancer takes for up",
             Sight([route(blue=2, green=2)], DEAD, HALF),
-            ["lb1: no member of blue out of 2 is healthy (http://one/health: refused)"],
+            ["lb1: no member of blue out of 2 answers (http://one/health: refused)"],
         ),
+        ("an older version, which has no such page", Sight([route(blue=2, green=2)], STRANGE, HALF), []),
         (
             "the load balancer alone knows",
             Sight([route(blue=0, green=1)]),
@@ -40,7 +42,7 @@ def route(share: float = 100, /, **ready: int) -> dict[str, t.Any]:
         (
             "a canary",
             Sight([route(10, blue=1, green=1)], DEAD, HALF),
-            ["lb1: no member of blue out of 2 is healthy (http://one/health: refused)"],
+            ["lb1: no member of blue out of 2 answers (http://one/health: refused)"],
         ),
     ],
 )
