@@ -295,7 +295,7 @@ def test_nobody_elses_change_is_overwritten(zone: Zone, monkeypatch: pytest.Monk
         expected = router.read()
         zone.change(*(("UPSERT", each) for each in meddled(number)))
         there = zone.records()
-        with pytest.raises(ConflictError, match="Somebody else"):
+        with pytest.raises(ConflictError, match="It has changed since it was read"):
             router.apply(GREEN, expected)
         assert zone.records() == there
 

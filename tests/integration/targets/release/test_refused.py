@@ -20,7 +20,7 @@ from .conftest import Stage
 
 NO_CLOCK = """#!/bin/sh
 case "$*" in *time_ns*|*bluegreen*) echo 'no clock here'; exit 1;; esac
-exec {program} "$@"
+exec "{program}" "$@"
 """
 SECRET = """
 - name: Log in

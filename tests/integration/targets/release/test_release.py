@@ -173,7 +173,11 @@ def test_too_little_capacity_is_refused(stage: Any) -> None:
     finally:
         assert not any(api.ask(f"set server {server} state ready"))
     assert done.returncode == 2, done.stdout
-    assert "sees 1 of 2 members of green ready; expected at least" in " ".join(done.stdout.split())
+    said = " ".join(done.stdout.split())
+    assert (
+        f"sees 1 of 2 members of green ready ({stage.rig.of('green')[0].name} is in maintenance); expected at least"
+        in said
+    )
     assert stage.map_entry() == "shop blue:green:0"
 
 
