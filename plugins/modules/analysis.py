@@ -135,7 +135,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._analysis.counters import WATCH_SPEC, watcher
+from ..module_utils._analysis.counters import watcher
+from ..module_utils._analysis.options import WATCH_SPEC
 from ..module_utils._errors import ThresholdError
 from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes

@@ -336,7 +336,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._analysis.counters import WATCH_SPEC, watcher
+from ..module_utils._analysis.options import WATCH_SPEC
 from ..module_utils._errors import InvalidError
 from ..module_utils._module import run_module
 from ..module_utils._traffic.fence import Fence
@@ -431,6 +431,12 @@ def warn(module: AnsibleModule, routes: t.Sequence[Route], plan: t.Sequence[Spli
             module.warn(f"route {route.name}: {caveat}")
 
 
+def watch_of(routes: t.Sequence[Route], watch: t.Mapping[str, t.Any]) -> t.Callable[[str], t.Any]:
+    from ..module_utils._analysis.counters import watcher  # noqa: PLC0415 -- compiled only where something is watched
+
+    return watcher(routes, watch)
+
+
 def traffic(module: AnsibleModule) -> dict[str, t.Any]:
     params, watch = module.params, module.params["watch"]
     colours, routes = build_routes(params)
@@ -440,7 +446,7 @@ def traffic(module: AnsibleModule) -> dict[str, t.Any]:
     outcomes, watched = guarded_switch(
         routes,
         wanted,
-        watcher(routes, watch) if watch else None,
+        watch_of(routes, watch) if watch else None,
         back_to=back_to,
         dry_run=module.check_mode,
         fence=fence(params),

@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from demo.rig import free_ports, wait_until
+from demo.rig import wait_until
 from plugins.module_utils._haproxy.process import Master
 from plugins.module_utils._haproxy.runtime_api import RuntimeApi
 from plugins.module_utils._traffic.haproxy import PROVIDER
@@ -112,7 +112,11 @@ class Site:
     def __init__(self, home: Path, configuration: str, binary: str, frontend: str = FRONTEND) -> None:
         self.home, self.binary = home, binary
         self.apps: dict[str, App] = {}
-        (self.front,) = free_ports(1)
+        self._place = socket.socket()
+        """Keeps the port for HAProxy, which shares it, from all others."""
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.front: int = self._place.getsockname()[1]
         self.configuration = HEAD + frontend + configuration
         self.process: subprocess.Popen[bytes] | None = None
         self.socket, self.master = str(home / "admin.sock"), str(home / "master.sock")
@@ -128,6 +132,7 @@ class Site:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        self._place.close()
         for app in self.apps.values():
             app.stop()
 

@@ -13,18 +13,6 @@ from .._traffic.route import Route, counting, of_all
 from .._traffic.router import Counted
 from .watch import Count, Limits, Verdict, check_times, watch
 
-WATCH_SPEC: dict[str, t.Any] = {
-    "duration": {"type": "float", "required": True},
-    "interval": {"type": "float", "default": 1.0},
-    "window": {"type": "float", "default": 30.0},
-    "max_error_share": {"type": "float"},
-    "max_latency_ms": {"type": "float"},
-    "min_requests": {"type": "int", "default": 50},
-    "pooled": {"type": "bool", "default": False},
-}
-"""The argument spec of a watch, of which the module analysis is one and traffic may have one."""
-
-
 NOBODY_COUNTS = "nothing was watched: the provider of these routes counts no requests"
 ONLY_READY = "only its members were watched, which were ready: the provider of these routes counts no requests"
 

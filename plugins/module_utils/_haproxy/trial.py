@@ -12,7 +12,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .members import Member
+from .._errors import ConflictError
+from .members import MAINT, Member
 from .plan import told
 
 
@@ -36,7 +37,25 @@ def is_over(entrants: t.Sequence[Member], now: t.Sequence[Member]) -> bool:
     return not any(member.awaits_check for member in now if member.place in places)
 
 
-def with_own_weights(entrants: t.Sequence[Member], now: t.Sequence[Member]) -> list[Member]:
-    """The servers as they are now, but with the weights that those on trial had before."""
-    weights = {member.place: member.weight for member in entrants}
-    return [replace(member, weight=weights.get(member.place, member.weight)) for member in now]
+def interrupted(entrants: t.Sequence[Member], now: t.Sequence[Member]) -> ConflictError | None:
+    """Whether somebody has put one of them back into maintenance meanwhile."""
+    places = {member.place for member in entrants}
+    shut = [member for member in now if member.place in places and member.in_maintenance]
+    if not shut:
+        return None
+    return ConflictError(
+        f"server {shut[0].name} was put into maintenance while it was checked",
+        "nobody else who changes its state meanwhile",
+        "See who did, and begin anew",
+    )
+
+
+def as_before(entrants: t.Sequence[Member], now: t.Sequence[Member]) -> list[Member]:
+    """The servers as they are now, but those on trial with the weight and in the maintenance they had before: who is
+    raised with them depends on it."""
+    before = {member.place: member for member in entrants}
+    return [_rested(member, before[member.place]) if member.place in before else member for member in now]
+
+
+def _rested(now: Member, before: Member) -> Member:
+    return replace(now, weight=before.weight, admin=now.admin | MAINT)

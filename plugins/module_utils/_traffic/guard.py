@@ -9,7 +9,6 @@ import time
 import typing as t
 from dataclasses import replace
 
-from .._analysis.watch import Verdict
 from .._errors import BlueGreenError, ConflictError, InvalidError, NotVerifiedError, ThresholdError
 from .fence import Fence
 from .route import Outcome, Route, side_by_side, with_routes
@@ -18,6 +17,7 @@ from .switch import Order, Watchdog, switch
 from .undo import came_by_itself, put_back
 
 if t.TYPE_CHECKING:
+    from .._analysis.watch import Verdict
     from .watchdog import HostWatchdog
 
 

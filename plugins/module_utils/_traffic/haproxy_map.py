@@ -42,11 +42,11 @@ class HAProxyMap(HAProxyRouter):
 
     def drift(self) -> tuple[str, ...]:
         running = self._running()
-        split, look = self._split(running), self._look()
+        split = self._split(running)
         found = [
             f"the running HAProxy sends traffic to {colour}, and each of its servers is in maintenance or drain"
             for colour in self._colours
-            if split.share(colour) and _all_out(look.of(colour))
+            if split.share(colour) and _all_out(self._pool.states(self._backends[colour]))
         ]
         if self._file:
             written = self._file.get(self._key)
@@ -97,13 +97,14 @@ class HAProxyMap(HAProxyRouter):
 
     def _activity(self, colour: str, look: Look) -> Activity:
         members = look.of(colour)
+        ready = [member for member in members if member.takes and member.is_up]
         unready = [member for member in members if not (member.takes and member.is_up)]
         return Activity(
             members=len(members),
-            ready=len(members) - len(unready),
+            ready=len(ready),
             counted=counts.of_backend(look.backends[self._backends[colour]]),
             unready=tuple(member.why_not() for member in unready[:3]),
-            unchecked=sum(not member.is_known for member in members if member not in unready),
+            unchecked=sum(not member.is_known for member in ready),
         )
 
     def _is_as_configured(self) -> bool:
@@ -161,5 +162,7 @@ def _write_by_hand(path: str, key: str, entry: str) -> str:
     return shlex.join(["sed", "-i", "--follow-symlinks", "-e", change, "--", path])
 
 
-def _all_out(members: t.Sequence[Member]) -> bool:
-    return bool(members) and all(member.is_out for member in members)
+def _all_out(members: t.Iterator[Member]) -> bool:
+    """Whether there are servers, and none that is not out."""
+    first = next(members, None)
+    return first is not None and first.is_out and all(member.is_out for member in members)

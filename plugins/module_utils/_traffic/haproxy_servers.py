@@ -158,10 +158,11 @@ class HAProxyServers(HAProxyRouter):
         members = look.of(colour)
         mine = {member.place for member in plan.ours(members, self._lower_with)}
         opened = {member.place: member for member in plan.raised(members, self._wish({colour: 1.0}))}
-        unready = [m for m in members if m.place not in mine or not (opened[m.place].takes and opened[m.place].is_up)]
+        able = {place for place in mine if opened[place].takes and opened[place].is_up}
+        unready = [member for member in members if member.place not in able]
         return Activity(
             members=len(members),
-            ready=len(members) - len(unready),
+            ready=len(able),
             counted=counts.of_servers(
                 [look.servers[member.place] for member in members],
                 [*look.servers.values()],
@@ -169,7 +170,7 @@ class HAProxyServers(HAProxyRouter):
                 alone=bool(split and split.share(colour) == WHOLE),
             ),
             unready=tuple((m if m.place not in mine else opened[m.place]).why_not() for m in unready[:3]),
-            unchecked=sum(not m.is_known for m in members if m not in unready),
+            unchecked=sum(not member.is_known for member in members if member.place in able),
         )
 
     def _is_as_configured(self) -> bool:
@@ -278,10 +279,11 @@ class HAProxyServers(HAProxyRouter):
             return look, after
         look = self._change.try_out(entrants)
         found = self._split(look.members)
-        if found != expected:
+        conflict = moved(found, expected) if found != expected else trial.interrupted(entrants, look.members)
+        if conflict:
             self._change.tell(*trial.end(entrants))
-            raise moved(found, expected)
-        return look, self._planned(trial.with_own_weights(entrants, look.members), wanted)
+            raise conflict
+        return look, self._planned(trial.as_before(entrants, look.members), wanted)
 
     def _prove(self, wanted: Split, before: Look) -> None:
         """Never lower those that serve before HAProxy itself would send a request to the others.

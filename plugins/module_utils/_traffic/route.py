@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
@@ -83,7 +82,11 @@ def side_by_side(work: t.Callable[[Route], T], routes: t.Sequence[Route]) -> lis
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other routes must hear of it
             return named(route, error)
 
-    with ThreadPoolExecutor(max_workers=max(1, len(routes))) as pool:
+    if len(routes) < 2:
+        return [one(route) for route in routes]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- most tasks have one route and need none
+
+    with ThreadPoolExecutor(max_workers=len(routes)) as pool:
         return list(pool.map(one, routes))
 
 

@@ -251,6 +251,18 @@ def test_a_colour_that_fails_its_first_check_gets_nobody_and_is_back_in_maintena
     assert lb.states() == before
 
 
+def test_servers_without_checks_are_raised_beside_one_that_fails_its_own(site: SiteMaker) -> None:
+    lb = site(
+        "backend shop\n    server blue1 @blue1 {checked}\n"
+        "    server green1 @green1 disabled\n    server green2 @green2 {checked} disabled\n"
+    )
+    lb.apps["green2"].stop()
+    with lb.load() as got:
+        assert move(lb.router(**MAINT), GREEN).verified is True
+    assert {*got} == {"blue1", "green1"}
+    assert lb.colours() == {"green": 40}
+
+
 # --- Requests that wait for a server ----------------------------------------------------------------------
 
 LIMITED = """

@@ -35,5 +35,12 @@ def test_it_is_over_when_each_of_them_was_checked() -> None:
     assert trial.is_over([GREEN], [replace(BLUE, awaits_check=True), replace(waiting, awaits_check=False)])
 
 
-def test_then_it_counts_with_the_weight_that_it_had() -> None:
-    assert trial.with_own_weights([GREEN], [BLUE, replace(RAISED, weight=0)]) == [BLUE, RAISED]
+def test_then_it_is_planned_for_as_it_was_found() -> None:
+    assert trial.as_before([GREEN], [BLUE, replace(RAISED, weight=0)]) == [BLUE, GREEN]
+
+
+def test_a_repair_that_begins_meanwhile_is_a_conflict() -> None:
+    assert trial.interrupted([GREEN], [BLUE, RAISED]) is None
+    conflict = trial.interrupted([GREEN], [BLUE, replace(GREEN, weight=0)])
+    assert conflict
+    assert "green1 was put into maintenance" in conflict.found
