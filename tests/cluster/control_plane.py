@@ -33,6 +33,7 @@ from .binaries import Binaries
 ADMIN = "admin"
 USERS = ("viewer", "stranger", *(f"user{number}" for number in range(1, 9)))
 START = 120.0  # seconds, on a machine that does much else
+GATES = "EndpointSliceTerminatingCondition=true"  # as every cluster has it since 1.22
 NOT_RUN = ("nodeipam", "nodelifecycle")  # they judge nodes, and ours has no kubelet that reports
 
 
@@ -172,6 +173,7 @@ class ControlPlane:
             "authorization-mode": "RBAC",
             "endpoint-reconciler-type": "none",  # an endpoint may not be on loopback
             "allow-privileged": "true",
+            "feature-gates": GATES,
         }
         return [str(self.binaries.kube_apiserver), *_flags(options)]
 
@@ -188,6 +190,7 @@ class ControlPlane:
             "controllers": ",".join(["*", *(f"-{name}" for name in NOT_RUN)]),
             "kube-api-qps": "200",
             "kube-api-burst": "400",
+            "feature-gates": GATES,
         }
         return [str(self.binaries.kube_controller_manager), *_flags(options)]
 

@@ -38,6 +38,10 @@ AT_ONCE = 32
 """Connections kept open to one server."""
 CLOSED_BY_OURSELVES = 2.0
 """Seconds that a watch may last beyond those it was asked to."""
+MANAGER = "bluegreen.deploy"
+OURS: Query = {"fieldManager": MANAGER}
+"""Managed fields name their owner; without a name they show the HTTP library, and nobody knows who that was."""
+SPOKEN = {"accept": "application/json", "user-agent": MANAGER}
 JSON_PATCH = "application/json-patch+json"
 
 
@@ -83,15 +87,15 @@ class Client:
         return self._ask("GET", path, query)
 
     def create(self, path: str, body: Json) -> Json:
-        return self._ask("POST", path, {}, body)
+        return self._ask("POST", path, OURS, body)
 
     def replace(self, path: str, body: Json) -> Json:
         """``body`` names in C(metadata.resourceVersion) what it replaces."""
-        return self._ask("PUT", path, {}, body)
+        return self._ask("PUT", path, OURS, body)
 
     def patch(self, path: str, operations: t.Sequence[Json], dry_run: bool = False) -> Json:
         """JSON Patch: one atomic change, made only if each C(test) in it holds. Raises ``RefusedContentError``."""
-        return self._ask("PATCH", path, {"dryRun": "All"} if dry_run else {}, list(operations))
+        return self._ask("PATCH", path, {**OURS, "dryRun": "All"} if dry_run else OURS, list(operations))
 
     def watch(self, path: str, version: str, seconds: float, **query: t.Any) -> t.Iterator[Json]:
         """Events since the version, for about so many seconds. Raises ``ExpiredError`` too."""
@@ -143,7 +147,7 @@ class Client:
             return self._pool.request(
                 method,
                 self._server.url + path + (f"?{urlencode(query)}" if query else ""),
-                headers={**self._server.headers, "accept": "application/json", "content-type": kind},
+                headers={**self._server.headers, **SPOKEN, "content-type": kind},
                 body=None if body is None else json.dumps(body).encode(),
                 retries=False,
                 preload_content=stream is None,

@@ -42,31 +42,45 @@ def trouble(pod: Json) -> str | None:
 
 
 def unmatched_port(pod: Json, ports: t.Iterable[Json]) -> str | None:
-    """The first C(targetPort) of a Service's ports that the pod does not declare; None: it has them all.
+    """The first named C(targetPort) of a Service's ports that the pod does not declare; None: it has them all.
 
-    A number need not be declared to work: it counts as declared in a pod that declares no ports at all.
+    A number needs no declaration. A name may also be that of an init container that stays, a sidecar.
     """
-    declared = [
-        (port.get("name"), port["containerPort"], port.get("protocol", "TCP"))
-        for container in pod["spec"]["containers"]
+    spec = pod["spec"]
+    stays = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    declared = {
+        (port.get("name"), port.get("protocol", "TCP"))
+        for container in [*spec["containers"], *stays]
         for port in container.get("ports") or ()
-    ]
+    }
     for port in ports:
-        target, protocol = port.get("targetPort", port["port"]), port.get("protocol", "TCP")
-        named = isinstance(target, str)
-        known = {(name if named else number) for name, number, spoken in declared if spoken == protocol}
-        if target not in known and (named or declared):
-            return str(target)
+        target = port.get("targetPort", port["port"])
+        if isinstance(target, str) and (target, port.get("protocol", "TCP")) not in declared:
+            return target
     return None
 
 
 def endpoints(slices: t.Iterable[Json]) -> dict[str, bool]:
-    """By pod, whether the slices give it requests; an endpoint of no pod is named by its address."""
+    """By pod, whether the slices give it requests; an endpoint of no pod is named by its address.
+
+    Without those that are leaving: since Kubernetes 1.22 they stay until they are gone, and get nothing new unless
+    there is nobody else.
+    """
     found: dict[str, bool] = {}
+    for name, conditions in _each(slices):
+        if not conditions.get("terminating"):
+            found[name] = found.get(name, False) or conditions.get("ready") is not False
+    return found
+
+
+def leaving(slices: t.Iterable[Json]) -> set[str]:
+    """The pods that the slices hold only until they are gone."""
+    return {name for name, conditions in _each(slices) if conditions.get("terminating")}
+
+
+def _each(slices: t.Iterable[Json]) -> t.Iterator[tuple[str, Json]]:
     for one in slices:
         for endpoint in one.get("endpoints") or ():
             target = endpoint.get("targetRef") or {}
             name = target["name"] if target.get("kind") == "Pod" else endpoint["addresses"][0]
-            ready = (endpoint.get("conditions") or {}).get("ready")
-            found[name] = found.get(name, False) or ready is not False
-    return found
+            yield name, endpoint.get("conditions") or {}

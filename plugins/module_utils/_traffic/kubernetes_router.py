@@ -20,8 +20,9 @@ from .._errors import (
 )
 from .._kubernetes.client import Client, Json, LostAnswerError, RefusedContentError, connect
 from .._kubernetes.kubectl import patch_command
-from .._kubernetes.pods import endpoints, is_leaving, is_ready, name_of, phase, trouble, unmatched_port
+from .._kubernetes.pods import endpoints, is_leaving, is_ready, leaving, name_of, phase, trouble, unmatched_port
 from .._kubernetes.slices import Slices
+from .._wait import SYSTEM_CLOCK
 from .router import Activity, Capabilities, Router
 from .split import WHOLE, Split, moved
 
@@ -172,17 +173,31 @@ class KubernetesService(Router):
             _follow(shown, idle)
 
     def verify(self, wanted: Split) -> bool | None:
-        """Until the Service's EndpointSlices hold the ready pods of the colour and no other; for a short while."""
+        """Until the Service's EndpointSlices hold the ready pods of the colour and no other; for a short while.
+
+        Then the Services are read again: whoever else manages them may have put them back meanwhile.
+        """
         colour = _whole(wanted)
-        if any(service.colour() != selected for service, selected in self._places(colour)):
+        places = self._places(colour)
+        if any(service.colour() != selected for service, selected in places) or not self._leads_to(colour):
             return False
-        if not self._pods:
-            self._list_pods()
-        mine = {name_of(pod): self._unready(pod) is None for pod in self._of(colour)}
-        if self._slices.until(lambda slices: _hold_exactly(endpoints(slices), mine), LOOK):
-            return True
-        self._pods = []
-        return False
+        return all(service.read() == selected for service, selected in places)
+
+    def _leads_to(self, colour: str) -> bool:
+        """Whether the endpoints become those of the colour; pods that come meanwhile are listed anew, once."""
+        deadline = SYSTEM_CLOCK.now() + LOOK
+        strange: set[str] = set()
+        while True:
+            if not self._pods:
+                self._list_pods()
+            seen = _Seen({name_of(pod) for pod in self._pods} | strange, self._ready_of(colour))
+            settled = self._slices.until(seen.is_settled, max(0.0, deadline - SYSTEM_CLOCK.now()))
+            if settled and seen.is_exact:
+                return True
+            self._pods = []
+            if not settled:
+                return False
+            strange |= seen.unknown
 
     def by_hand(self, wanted: Split) -> str:
         patches = {
@@ -224,6 +239,9 @@ class KubernetesService(Router):
         value = self._values[colour]
         return [pod for pod in self._pods if pod["metadata"]["labels"][self._key] == value and not is_leaving(pod)]
 
+    def _ready_of(self, colour: str) -> dict[str, bool]:
+        return {name_of(pod): self._unready(pod) is None for pod in self._of(colour)}
+
     def _activity(self, pods: t.Sequence[Json]) -> Activity:
         unready = {name_of(pod): self._unready(pod) for pod in pods}
         reasons = [f"pod {name}: {reason}" for name, reason in unready.items() if reason]
@@ -246,11 +264,24 @@ def _whole(split: Split) -> str:
     return split.leader
 
 
-def _hold_exactly(found: t.Mapping[str, bool], mine: t.Mapping[str, bool]) -> bool:
-    """``found``: by pod, whether it is sent requests; ``mine``: the colour's pods, and whether they are ready."""
-    return (
-        any(found.values()) and found.keys() <= mine.keys() and all(found.get(name) for name, ok in mine.items() if ok)
-    )
+class _Seen:
+    """What the slices hold, against the pods that are known.
+
+    ``known``: the names of all pods; ``mine``: those of the colour, and whether they are ready.
+    """
+
+    def __init__(self, known: t.Collection[str], mine: t.Mapping[str, bool]) -> None:
+        self._known, self._mine = known, mine
+        self.unknown: set[str] = set()
+        self.is_exact = False
+
+    def is_settled(self, slices: t.Sequence[Json]) -> bool:
+        """They hold the ready pods of the colour and no other, or a pod that has come since the pods were listed."""
+        found = endpoints(slices)
+        due = {name for name, ready in self._mine.items() if ready} - leaving(slices)
+        self.unknown = {name for name in found if name not in self._known}
+        self.is_exact = any(found.values()) and due <= found.keys() <= self._mine.keys()
+        return self.is_exact or bool(self.unknown)
 
 
 def _follow(preview: Selected, colour: str) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -99,6 +100,57 @@ def test_a_colour_that_is_not_ready_gets_nothing_and_the_reason_is_told(shop: An
     assert told["failure"]["code"] == "not_ready"
     assert "pod shop-green-" in told["msg"]
     assert shop.selected() == ("blue", "green")
+
+
+@pytest.fixture
+def leaving(shop: Any) -> Iterator[None]:
+    """A pod of each colour is on its way out, and takes its time; another one has come for it."""
+    pods = f"/api/v1/namespaces/{shop.namespace}/pods"
+    chosen = [shop.cluster.admin.get(pods, labelSelector=f"version={colour}")["items"][0] for colour in COLOURS]
+    places = [f"{pods}/{pod['metadata']['name']}" for pod in chosen]
+    for place in places:
+        shop.cluster.admin.patch(place, {"metadata": {"finalizers": ["tests/stays"]}})
+        shop.cluster.admin.delete(place)
+    for colour in COLOURS:
+        shop.wait_ready(colour, 2)
+    yield
+    for place in places:
+        shop.cluster.admin.patch(place, {"metadata": {"finalizers": None}})
+
+
+@pytest.mark.usefixtures("leaving")
+def test_pods_that_are_leaving_keep_nobody_from_switching_and_from_going_home(shop: Any) -> None:
+    for colour in ("green", "blue"):
+        (route,) = shop.module("traffic", to=colour)["routes"]
+        assert (route["after"][colour], route["verified"]) == (100, True)
+    slices = shop.cluster.admin.get(shop.slices, labelSelector="kubernetes.io/service-name=shop")["items"]
+    terminating = [e for each in slices for e in each["endpoints"] if e["conditions"].get("terminating")]
+    assert len(terminating) == 1  # of the colour that is selected
+
+
+def test_a_pod_that_comes_while_the_switch_is_looked_at_is_no_stranger(shop: Any) -> None:
+    router = shop.router()
+    assert router.read() == BLUE
+    assert router.observe()["green"].ready == 2
+    shop.scale("green", 3)
+    shop.wait_ready("green", 3)
+    router.apply(GREEN, BLUE)
+    assert router.verify(GREEN) is True
+
+
+def test_a_selector_that_somebody_puts_back_is_not_called_verified(shop: Any) -> None:
+    router = shop.router()
+    assert router.read() == BLUE
+    router.apply(GREEN, BLUE)
+    assert router.verify(GREEN) is True
+    shop.select("blue", "green")
+    assert router.verify(GREEN) is False
+
+
+def test_what_is_written_bears_our_name(shop: Any) -> None:
+    shop.module("traffic", to="green")
+    owners = {each["manager"]: each["fieldsV1"] for each in shop.cluster.get(shop.service)["metadata"]["managedFields"]}
+    assert "f:version" in owners["bluegreen.deploy"]["f:spec"]["f:selector"]
 
 
 def test_pods_that_do_not_have_the_port_are_not_ready_for_the_service(shop: Any) -> None:

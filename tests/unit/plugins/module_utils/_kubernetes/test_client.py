@@ -56,10 +56,10 @@ def test_what_is_asked_and_how() -> None:
         client.replace("/maps/x", {"a": 2})
     assert [(method, path, body) for method, path, _headers, body in server.asked] == [
         ("GET", "/api/v1/pods?labelSelector=app%3Dshop%2Cversion+in+%28blue%2Cgreen%29", None),
-        ("PATCH", "/svc", OPERATIONS),
-        ("PATCH", "/svc?dryRun=All", OPERATIONS),
-        ("POST", "/maps", {"a": 1}),
-        ("PUT", "/maps/x", {"a": 2}),
+        ("PATCH", "/svc?fieldManager=bluegreen.deploy", OPERATIONS),
+        ("PATCH", "/svc?fieldManager=bluegreen.deploy&dryRun=All", OPERATIONS),
+        ("POST", "/maps?fieldManager=bluegreen.deploy", {"a": 1}),
+        ("PUT", "/maps/x?fieldManager=bluegreen.deploy", {"a": 2}),
     ]
     headers = [headers for _method, _path, headers, _body in server.asked]
     assert {each["authorization"] for each in headers} == {f"Bearer {TOKEN}"}

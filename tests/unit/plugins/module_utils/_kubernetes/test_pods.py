@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from plugins.module_utils._kubernetes.pods import endpoints, is_leaving, is_ready, trouble, unmatched_port
+from plugins.module_utils._kubernetes.pods import endpoints, is_leaving, is_ready, leaving, trouble, unmatched_port
 
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 
@@ -69,9 +69,10 @@ HTTP = {"name": "http", "containerPort": 8080}
         ([HTTP], [{"port": 80, "targetPort": "http"}], None),
         ([HTTP], [{"port": 80, "targetPort": 8080}], None),
         ([HTTP], [{"port": 8080}], None),
-        ([HTTP], [{"port": 80}], "80"),
+        ([HTTP], [{"port": 80}], None),
         ([HTTP], [{"port": 80, "targetPort": "web"}], "web"),
-        ([HTTP], [{"port": 80, "targetPort": "http"}, {"port": 81, "targetPort": 9090}], "9090"),
+        ([HTTP], [{"port": 80, "targetPort": "http"}, {"port": 81, "targetPort": 9090}], None),
+        ([HTTP], [{"port": 80, "targetPort": "http"}, {"port": 81, "targetPort": "metrics"}], "metrics"),
         ([HTTP], [{"port": 80, "targetPort": "http", "protocol": "UDP"}], "http"),
         ([{**HTTP, "protocol": "UDP"}], [{"port": 80, "targetPort": "http", "protocol": "UDP"}], None),
         (None, [{"port": 80, "targetPort": 8080}], None),
@@ -81,6 +82,22 @@ HTTP = {"name": "http", "containerPort": 8080}
 )
 def test_a_port_that_the_pod_does_not_have_is_named(declared: t.Any, ports: t.Any, missing: str | None) -> None:
     assert unmatched_port(pod(ports=declared), ports) == missing
+
+
+@pytest.mark.parametrize(("restarts", "missing"), [({"restartPolicy": "Always"}, None), ({}, "mesh")])
+def test_a_named_port_may_be_that_of_a_sidecar(restarts: dict[str, str], missing: str | None) -> None:
+    """A native one, as of Kubernetes 1.29: an init container that stays."""
+    given = pod(ports=[HTTP])
+    given["spec"]["initContainers"] = [
+        {"name": "proxy", "ports": [{"name": "mesh", "containerPort": 15006}], **restarts}
+    ]
+    assert unmatched_port(given, [{"port": 80, "targetPort": "mesh"}]) == missing
+
+
+def test_the_port_of_an_app_that_declares_none_beside_a_sidecar_that_does() -> None:
+    given = pod()
+    given["spec"]["containers"][1]["ports"] = [{"name": "metrics", "containerPort": 9102}]
+    assert unmatched_port(given, [{"port": 80, "targetPort": 8080}]) is None
 
 
 def endpoint(name: str | None, ready: bool | None = True) -> dict[str, t.Any]:
@@ -101,3 +118,10 @@ def endpoint(name: str | None, ready: bool | None = True) -> dict[str, t.Any]:
 )
 def test_who_is_sent_requests_is_read_from_all_slices(slices: t.Any, found: dict[str, bool]) -> None:
     assert endpoints(slices) == found
+
+
+def test_who_is_leaving_is_no_endpoint_any_more() -> None:
+    going = {**endpoint("a"), "conditions": {"ready": False, "serving": True, "terminating": True}}
+    slices = [{"endpoints": [going, endpoint("b")]}]
+    assert endpoints(slices) == {"b": True}
+    assert leaving(slices) == {"a"}
