@@ -121,6 +121,21 @@ options:
           selector_values:
             description: The value of that label for each colour. By default, the name of the colour.
             type: dict
+          selectors:
+            description:
+              - The labels of the selector for each colour, where it takes more than one to tell them apart, such as
+                C({blue: {app: shop-blue, track: a}, green: {app: shop-green, track: b}}).
+              - Instead of O(routes[].kubernetes.selector_key) and O(routes[].kubernetes.selector_values).
+            type: dict
+          overlap:
+            description:
+              - Seconds for which both colours are selected before the new one alone is. For load balancers that send to
+                the addresses of pods, as with a network endpoint group or targets of type C(ip), and take up new ones
+                only once they are selected.
+              - The rest of the selector must select the pods of both colours and no others.
+              - The way back is one patch, without an overlap.
+            type: float
+            default: 0.0
           kubeconfig:
             description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
             type: path

@@ -10,6 +10,7 @@ resource versions; RFC 6902 for JSON Patch.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import typing as t
 from urllib.parse import urlencode
@@ -41,6 +42,8 @@ CLOSED_BY_OURSELVES = 2.0
 MANAGER = "bluegreen.deploy"
 OURS: Query = {"fieldManager": MANAGER}
 """Managed fields name their owner; without a name they show the HTTP library, and nobody knows who that was."""
+_RBAC = re.compile(r'User "[^"]*" cannot \w+')
+"""How a missing right is told; admission control answers 403, too."""
 SPOKEN = {"accept": "application/json", "user-agent": MANAGER}
 JSON_PATCH = "application/json-patch+json"
 
@@ -99,17 +102,28 @@ class Client:
 
     def watch(self, path: str, version: str, seconds: float, **query: t.Any) -> t.Iterator[Json]:
         """Events since the version, for about so many seconds. Raises ``ExpiredError`` too."""
+        answer = self._watching(path, version, seconds, query)
+        try:
+            yield from map(_event, self._lines(answer, path))
+        finally:
+            answer.close()  # it may not be at its end
+
+    def try_to_watch(self, path: str, version: str, **query: t.Any) -> None:
+        """Begin a watch, and end it at once: whether one may."""
+        self._watching(path, version, 1.0, query).close()
+
+    def _watching(self, path: str, version: str, seconds: float, query: Query) -> t.Any:
         limits = {"watch": "1", "resourceVersion": version, "timeoutSeconds": max(1, round(seconds))}
         try:
             answer = self._send("GET", path, {**query, **limits}, None, seconds + CLOSED_BY_OURSELVES)
         except _AgainError as error:
             raise error.why from None
+        if answer.status == 200:
+            return answer
         try:
-            if answer.status != 200:
-                raise _refusal(answer.status, answer.read(), "GET", path)
-            yield from map(_event, self._lines(answer, path))
+            raise _refusal(answer.status, answer.read(), "GET", path)
         finally:
-            answer.close()  # it may not be at its end
+            answer.close()
 
     # --- One question, and its repetitions ----------------------------------------------------------------
 
@@ -252,6 +266,10 @@ class Watched:
         self._version = listed["metadata"]["resourceVersion"]
         return self.items
 
+    def try_to_watch(self) -> None:
+        """As far as whether one may; after ``look``."""
+        self._client.try_to_watch(self._path, self._version, **self._query)
+
     def until(self, done: t.Callable[[list[Json]], bool], timeout: float) -> bool:
         """Watch until ``done`` says so of the items; false after ``timeout`` seconds. What was missed is listed."""
         deadline = self._clock.now() + timeout
@@ -302,6 +320,12 @@ def _refusal(status: int, data: bytes, method: str, path: str) -> BlueGreenError
             f"the API server does not know who asks: {told}",
             "credentials that it takes",
             "See whether the token or certificate has expired, and the context",
+        )
+    if status == 403 and not _RBAC.search(told):
+        return DeniedError(
+            told,
+            "no objection",
+            "No right is missing as far as that tells: see the webhook, policy or quota that it names, or the proxy",
         )
     if status == 403:
         return DeniedError(told, "a Role that allows it", "docs/kubernetes.md has the Role that each stage needs")

@@ -27,6 +27,12 @@ def is_ready(pod: Json) -> bool:
     return not is_leaving(pod) and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
+def is_checked(pod: Json) -> bool:
+    """Something tells whether it can serve; without a probe it is ready as soon as it runs, dead or alive."""
+    spec = pod["spec"]
+    return bool(spec.get("readinessGates")) or any(one.get("readinessProbe") for one in spec["containers"])
+
+
 def phase(pod: Json) -> str:
     return str(pod.get("status", {}).get("phase", ""))
 
@@ -84,3 +90,21 @@ def _each(slices: t.Iterable[Json]) -> t.Iterator[tuple[str, Json]]:
             target = endpoint.get("targetRef") or {}
             name = target["name"] if target.get("kind") == "Pod" else endpoint["addresses"][0]
             yield name, endpoint.get("conditions") or {}
+
+
+def sent_to_pods(service: Json) -> str | None:
+    """Why clients of the Service come past it, straight to the addresses of pods. None: nothing in it says so.
+
+    Source: cloud.google.com/kubernetes-engine/docs/how-to/container-native-load-balancing (NEG),
+    kubernetes-sigs.github.io/aws-load-balancer-controller (target-type: ip), and externalTrafficPolicy in
+    kubernetes.io/docs/tasks/access-application-cluster/create-external-load-balancer.
+    """
+    marks, spec = service["metadata"].get("annotations") or {}, service["spec"]
+    asked = marks.get("cloud.google.com/neg", "").replace(" ", "")
+    if '"ingress":true' in asked or "cloud.google.com/neg-status" in marks:
+        return "has a network endpoint group"
+    if any(value == "ip" and name.endswith("target-type") for name, value in marks.items()):
+        return "has targets of type ip"
+    if spec.get("externalTrafficPolicy") == "Local" and spec.get("type") in ("LoadBalancer", "NodePort"):
+        return "has externalTrafficPolicy: Local"
+    return None

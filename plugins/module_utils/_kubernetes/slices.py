@@ -43,6 +43,11 @@ class Slices:
                 del self._served[1:]
                 return found
 
+    def check(self) -> None:
+        """Raises ``denied`` where they cannot be listed or watched."""
+        self.look()
+        self._served[0].try_to_watch()
+
     def until(self, done: t.Callable[[list[Json]], bool], timeout: float) -> bool:
         """Until ``done`` says so of the slices; false after ``timeout`` seconds."""
         if len(self._served) > 1:

@@ -28,7 +28,10 @@ PROVIDER = Provider(
             "preview_service": {"type": "str"},
             "selector_key": {"type": "str", "default": "version", "no_log": False},
             "selector_values": {"type": "dict"},
+            "selectors": {"type": "dict"},
+            "overlap": {"type": "float", "default": 0.0},
         },
+        "mutually_exclusive": [("selectors", "selector_values")],
     },
     build=_build,
 )

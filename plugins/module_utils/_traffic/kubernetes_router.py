@@ -3,26 +3,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The kubernetes provider: the selector of a Service. Private to this collection.
 
-Source: kubernetes.io/docs/concepts/services-networking/service; JSON Patch with a test is RFC 6902, section 4.6.
+Source: kubernetes.io/docs/concepts/services-networking/service and .../workloads/pods/pod-lifecycle.
 """
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
-from .._errors import (
-    BlueGreenError,
-    ConflictError,
-    DriftError,
-    InvalidError,
-    MissingError,
-    UnsupportedError,
-)
-from .._kubernetes.client import Client, Json, LostAnswerError, RefusedContentError, connect
+from .._errors import ConflictError, DriftError, InvalidError, NotVerifiedError, UnsupportedError
+from .._kubernetes.client import Json, connect
 from .._kubernetes.kubectl import patch_command
-from .._kubernetes.pods import endpoints, is_leaving, is_ready, leaving, name_of, phase, trouble, unmatched_port
+from .._kubernetes.pods import (
+    endpoints,
+    is_checked,
+    is_leaving,
+    is_ready,
+    leaving,
+    name_of,
+    phase,
+    sent_to_pods,
+    trouble,
+    unmatched_port,
+)
+from .._kubernetes.selector import Labels, Selected, words
 from .._kubernetes.slices import Slices
-from .._wait import SYSTEM_CLOCK
+from .._wait import SYSTEM_CLOCK, Clock
 from .router import Activity, Capabilities, Router
 from .split import WHOLE, Split, moved
 
@@ -32,115 +38,36 @@ MOST_REASONS = 5
 """Pods of which it is told why they are not ready."""
 
 
-class Selected:
-    """A Service whose selector names one of the colours."""
-
-    def __init__(self, client: Client, namespace: str, name: str, key: str, values: t.Mapping[str, str]) -> None:
-        self._client, self._namespace, self.name, self._key = client, namespace, name, key
-        self._values = values
-        self.path = f"/api/v1/namespaces/{namespace}/services/{name}"
-        self.known: Json | None = None
-        """The Service as it was seen last."""
-
-    def read(self) -> str | None:
-        """The colour that is selected. None: neither of them."""
-        self.known = self._client.get(self.path)
-        return self.colour()
-
-    def colour(self) -> str | None:
-        """The colour that is selected in what was seen last. None: neither of them."""
-        selector = self.selector()
-        if self._key not in selector:
-            raise MissingError(
-                f"the selector of Service {self.name} is {_words(selector)}",
-                f"a part {self._key}={' or '.join(self._values.values())}, without which it selects both colours",
-                f"Add it, or name the label in selector_key: kubectl -n {self._namespace} edit service {self.name}",
-            )
-        return next((colour for colour, value in self._values.items() if value == selector[self._key]), None)
-
-    def drift(self) -> tuple[str, ...]:
-        """A selector that names neither colour, in what was seen last."""
-        if self.colour() is not None:
-            return ()
-        found, known = self.selector()[self._key], " nor ".join(self._values.values())
-        return (f"Service {self.name} selects {self._key}={found}, which is neither {known} (see selector_values)",)
-
-    def selector(self) -> dict[str, str]:
-        spec = self._spec()
-        kind = spec.get("type", "ClusterIP")
-        if kind == "ExternalName" or spec.get("clusterIP") == "None":
-            what = "of type ExternalName" if kind == "ExternalName" else "headless: its clients find pods by DNS"
-            raise UnsupportedError(
-                f"Service {self.name} is {what}", "one with a cluster IP and a selector", "Put such a Service in front"
-            )
-        return dict(spec.get("selector") or {})
-
-    def selecting(self, colour: str) -> dict[str, str]:
-        return {**self.selector(), self._key: self._values[colour]}
-
-    def ports(self) -> list[Json]:
-        return list(self._spec().get("ports") or ())
-
-    def select(self, colour: str, dry_run: bool = False) -> None:
-        """One atomic change, made only if the selector is still the one that was seen."""
-        before = self.selector()
-        pointer = self._key.replace("~", "~0").replace("/", "~1")
-        operations: list[Json] = [
-            {"op": "test", "path": "/spec/selector", "value": before},
-            {"op": "replace", "path": f"/spec/selector/{pointer}", "value": self._values[colour]},
-        ]
-        try:
-            patched = self._client.patch(self.path, operations, dry_run)
-        except (RefusedContentError, LostAnswerError) as error:
-            self._look_after(error, before, colour)
-        else:
-            self.known = self.known if dry_run else patched
-
-    def _look_after(self, error: BlueGreenError, before: dict[str, str], colour: str) -> None:
-        """A change that was refused, or whose answer was lost: what is there now tells."""
-        now = self.read()
-        if isinstance(error, LostAnswerError):
-            if now != colour:
-                raise error
-        elif self.selector() == before:
-            raise error
-        else:
-            raise ConflictError(
-                f"Service {self.name} now selects {_words(self.selector())}",
-                f"{_words(before)}, as it was read",
-                "It has changed since it was read: see who changes it, a person or a controller",
-            ) from error
-
-    def _spec(self) -> Json:
-        if self.known is None:
-            self.known = self._client.get(self.path)
-        return t.cast(Json, self.known["spec"])
-
-
 class KubernetesService(Router):
-    """All or nothing: one patch of a Service's selector. A preview Service selects the idle colour."""
+    """All or nothing: one patch of a Service's selector. A preview Service selects the idle colour.
+
+    With an overlap there are two: the first one selects both colours.
+    """
 
     capabilities = Capabilities(finest_step=WHOLE, sticky=False, counts_connections=False, survives_reload=True)
 
     def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:
-        values = {colour: str((options["selector_values"] or {}).get(colour, colour)) for colour in colours}
-        if len(set(values.values())) < len(colours):
-            raise InvalidError(f"selector_values is {values[colours[0]]} for both colours", "a value for each")
         if options["service"] == options["preview_service"]:
             raise InvalidError(f"preview_service is {options['service']}, as service is", "a second Service")
-        self._colours, self._values, self._key = colours, values, options["selector_key"]
+        self._overlap: float = options["overlap"]
+        if not 0 <= self._overlap < float("inf"):
+            raise InvalidError(f"overlap is {self._overlap:g}", "a number of seconds from 0")
+        self._colours, self._labels = colours, _labels(colours, options)
         self._options = options
         self._client = connect(options)
         self._service = self._selected(options["service"])
         self._preview = self._selected(options["preview_service"]) if options["preview_service"] else None
         self._slices = Slices(self._client, options["namespace"], options["service"])
         self._pods: list[Json] = []
+        self._clock: Clock = SYSTEM_CLOCK
 
     def _selected(self, name: str) -> Selected:
-        return Selected(self._client, self._options["namespace"], name, self._key, self._values)
+        return Selected(self._client, self._options["namespace"], name, self._labels)
 
     def read(self) -> Split | None:
         self._service.read()
+        if self._service.selects_both():
+            self._list_pods()
         return self._split()
 
     def drift(self) -> tuple[str, ...]:
@@ -154,8 +81,18 @@ class KubernetesService(Router):
         )
 
     def check(self, wanted: Split) -> None:
-        """The endpoints must be readable, which will prove the change."""
-        self._slices.look()
+        """The endpoints must be readable, and can be watched, which will prove the change."""
+        self._slices.check()
+
+    def caveats(self, wanted: Split) -> tuple[str, ...]:
+        rivals = [told for service, _colour in self._places(_whole(wanted)) for told in service.rivals()]
+        straight = sent_to_pods(t.cast(Json, self._service.known)) if not self._overlap else None
+        if straight:
+            rivals.append(
+                f"Service {self._service.name} {straight}: what sends to the addresses of pods takes up new ones only "
+                "after the switch, and clients may be refused until it has; set overlap to the seconds that it needs"
+            )
+        return tuple(rivals)
 
     def rehearse(self, wanted: Split) -> None:
         for service, colour in self._places(_whole(wanted)):
@@ -166,32 +103,53 @@ class KubernetesService(Router):
         found = self._split()
         if found != expected:
             raise moved(found, expected)
+        if wanted == _both(self._colours):
+            self._service.select(None)
+            return
         (_service, colour), *preview = self._places(_whole(wanted))
-        if self._service.colour() != colour:
+        if self._overlap and not self.home and self._service.colour() not in (colour, None):
+            self._overlapping(colour)
+        elif self._service.colour() != colour:
             self._service.select(colour)
         for shown, idle in preview:
             _follow(shown, idle)
+
+    def _overlapping(self, colour: str) -> None:
+        """Both, until whoever sends to the addresses of pods has had the time to take up the new ones; then one."""
+        self._service.select(None)
+        if not self._leads_to(self._colours):
+            raise NotVerifiedError(
+                f"the endpoints of Service {self._service.name} have not become those of both colours",
+                f"that within {LOOK:g} s, before one of them is taken out",
+                "See whether the pods of both are ready, and whether they share the rest of the selector",
+            )
+        self._clock.sleep(self._overlap)
+        with _no_conflict("The Service was changed while both colours were selected: see by whom"):
+            self._service.select(colour)
 
     def verify(self, wanted: Split) -> bool | None:
         """Until the Service's EndpointSlices hold the ready pods of the colour and no other; for a short while.
 
         Then the Services are read again: whoever else manages them may have put them back meanwhile.
         """
+        if wanted == _both(self._colours):
+            return self.read() == wanted
         colour = _whole(wanted)
         places = self._places(colour)
-        if any(service.colour() != selected for service, selected in places) or not self._leads_to(colour):
+        if any(service.colour() != selected for service, selected in places) or not self._leads_to((colour,)):
             return False
         return all(service.read() == selected for service, selected in places)
 
-    def _leads_to(self, colour: str) -> bool:
-        """Whether the endpoints become those of the colour; pods that come meanwhile are listed anew, once."""
-        deadline = SYSTEM_CLOCK.now() + LOOK
+    def _leads_to(self, colours: t.Sequence[str]) -> bool:
+        """Whether the endpoints become those of the colours; pods that come meanwhile are listed anew, once."""
+        deadline = self._clock.now() + LOOK
         strange: set[str] = set()
         while True:
             if not self._pods:
                 self._list_pods()
-            seen = _Seen({name_of(pod) for pod in self._pods} | strange, self._ready_of(colour))
-            settled = self._slices.until(seen.is_settled, max(0.0, deadline - SYSTEM_CLOCK.now()))
+            mine = {name_of(pod): self._unready(pod) is None for colour in colours for pod in self._of(colour)}
+            seen = _Seen({name_of(pod) for pod in self._pods} | strange, mine)
+            settled = self._slices.until(seen.is_settled, max(0.0, deadline - self._clock.now()))
             if settled and seen.is_exact:
                 return True
             self._pods = []
@@ -201,12 +159,14 @@ class KubernetesService(Router):
 
     def by_hand(self, wanted: Split) -> str:
         patches = {
-            service.name: {"spec": {"selector": {self._key: self._values[colour]}}}
+            service.name: {"spec": {"selector": {**self._labels[colour]}}}
             for service, colour in self._places(_whole(wanted))
         }
         return " && ".join(patch_command(self._options, "service", name, patch) for name, patch in patches.items())
 
     def shown(self, split: Split) -> dict[str, t.Any]:
+        if split == _both(self._colours):
+            return {self._service.name: {"selector": self._service.selecting(None)}}
         return {
             service.name: {"selector": service.selecting(colour)} for service, colour in self._places(_whole(split))
         }
@@ -220,6 +180,8 @@ class KubernetesService(Router):
 
     def _split(self) -> Split | None:
         colour = self._service.colour()
+        if self._service.selects_both() and self._pods:
+            return _both(self._colours)
         return Split.only(self._colours, colour) if colour else None
 
     def _places(self, colour: str) -> list[tuple[Selected, str]]:
@@ -228,24 +190,26 @@ class KubernetesService(Router):
         return [(self._service, colour), *([(self._preview, idle)] if self._preview else [])]
 
     def _list_pods(self) -> None:
-        """Those of both colours."""
-        labels = {key: value for key, value in self._service.selector().items() if key != self._key}
-        either = f"{self._key} in ({','.join(self._values.values())})"
-        selector = ",".join([*(f"{key}={value}" for key, value in labels.items()), either])
+        """Those of both colours, in one call: where more labels than one tell them apart, also some of neither."""
+        first, second = self._labels.values()
+        rest = [f"{key}={value}" for key, value in self._service.rest().items()]
+        either = [f"{key} in ({','.join(dict.fromkeys((first[key], second[key])))})" for key in first]
         path = f"/api/v1/namespaces/{self._options['namespace']}/pods"
-        self._pods = self._client.get(path, labelSelector=selector)["items"]
+        self._pods = self._client.get(path, labelSelector=",".join([*rest, *either]))["items"]
 
     def _of(self, colour: str) -> list[Json]:
-        value = self._values[colour]
-        return [pod for pod in self._pods if pod["metadata"]["labels"][self._key] == value and not is_leaving(pod)]
-
-    def _ready_of(self, colour: str) -> dict[str, bool]:
-        return {name_of(pod): self._unready(pod) is None for pod in self._of(colour)}
+        labels = self._labels[colour].items()
+        return [pod for pod in self._pods if labels <= pod["metadata"]["labels"].items() and not is_leaving(pod)]
 
     def _activity(self, pods: t.Sequence[Json]) -> Activity:
         unready = {name_of(pod): self._unready(pod) for pod in pods}
         reasons = [f"pod {name}: {reason}" for name, reason in unready.items() if reason]
-        return Activity(members=len(pods), ready=len(pods) - len(reasons), unready=tuple(reasons[:MOST_REASONS]))
+        return Activity(
+            members=len(pods),
+            ready=len(pods) - len(reasons),
+            unready=tuple(reasons[:MOST_REASONS]),
+            unchecked=sum(not is_checked(pod) for pod in pods if unready[name_of(pod)] is None),
+        )
 
     def _unready(self, pod: Json) -> str | None:
         """Why the Service would send it nothing. None: it would."""
@@ -255,6 +219,30 @@ class KubernetesService(Router):
         if is_ready(pod):
             return None
         return trouble(pod) or f"it is not ready ({phase(pod) or 'no phase'})"
+
+
+def _labels(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> Labels:
+    """What a selector says for each colour."""
+    if options["selectors"] is None:
+        values = options["selector_values"] or {}
+        labels = {colour: {options["selector_key"]: str(values.get(colour, colour))} for colour in colours}
+    else:
+        named = options["selectors"]
+        if any(not isinstance(named.get(colour), dict) or not named[colour] for colour in colours):
+            raise InvalidError(f"selectors is {named}", f"some labels for each of {' and '.join(colours)}")
+        labels = {colour: {key: str(value) for key, value in named[colour].items()} for colour in colours}
+    first, second = labels.values()
+    if first == second:
+        what = "selectors" if options["selectors"] else "selector_values"
+        raise InvalidError(f"{what} is {words(first)} for both colours", "labels of its own for each")
+    if first.keys() != second.keys():
+        raise InvalidError(f"selectors names {', '.join(first)} and {', '.join(second)}", "the same labels for both")
+    return labels
+
+
+def _both(colours: tuple[str, str]) -> Split:
+    """A selector without the labels that tell the colours apart; how many pods of each there are decides the shares."""
+    return Split.of_weights(colours, 1, 1)
 
 
 def _whole(split: Split) -> str:
@@ -285,17 +273,15 @@ class _Seen:
 
 
 def _follow(preview: Selected, colour: str) -> None:
-    """After the Service has moved: whatever goes wrong now, that is to be put back, so it is no conflict."""
-    try:
+    with _no_conflict("The preview Service was changed meanwhile: see by whom"):
         if preview.read() != colour:
             preview.select(colour)
+
+
+@contextlib.contextmanager
+def _no_conflict(todo: str) -> t.Iterator[None]:
+    """After the first change: whatever goes wrong now, that is to be put back, so it is no conflict."""
+    try:
+        yield
     except ConflictError as error:
-        raise DriftError(
-            error.found,
-            error.expected,
-            "The preview Service was changed meanwhile: see by whom",
-        ) from error
-
-
-def _words(selector: t.Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in selector.items()) or "empty"
+        raise DriftError(error.found, error.expected, todo) from error

@@ -66,24 +66,28 @@ CASES: dict[str, tuple[Callable[[Any], dict[str, Any]], str, str]] = {
     ),
     "no version in the selector": (
         lambda shop: special(shop, "bare", selector={"app": "shop"}),
-        "missing",
-        "the selector of Service bare is app=shop; expected a part version=blue or green",
+        "drift",
+        "Service bare selects app=shop, without version=blue or version=green: the pods of both",
     ),
     "no selector": (
         lambda shop: special(shop, "none", selector=None),
-        "missing",
-        "the selector of Service none is empty",
+        "drift",
+        "Service none has no selector",
     ),
     "a colour nobody knows": (
         lambda shop: special(shop, "purple", selector={"app": "shop", "version": "purple"}),
         "drift",
-        "Service purple selects version=purple, which is neither blue nor green",
+        "Service purple selects version=purple, which is neither version=blue nor version=green",
     ),
-    "another label": (lambda _shop: {"selector_key": "colour"}, "missing", "expected a part colour=blue or green"),
+    "another label": (
+        lambda _shop: {"selector_key": "colour"},
+        "drift",
+        "Service shop selects app=shop,version=blue, without colour=blue or colour=green",
+    ),
     "both colours alike": (
         lambda _shop: {"selector_values": {"blue": "x", "green": "x"}},
         "invalid",
-        "selector_values is x for both colours",
+        "selector_values is version=x for both colours",
     ),
     "no kubeconfig": (
         lambda _shop: {"kubeconfig": "/nowhere/kubeconfig"},
@@ -165,6 +169,20 @@ def test_a_right_that_is_missing_is_named(shop: Any, missing: int) -> None:
     wait_until(refused, 30, "the Role counts")
     assert told["failure"]["code"] == "denied"
     assert shop.selected() == ("blue", "green")
+
+
+def test_who_may_not_watch_moves_nothing(shop: Any) -> None:
+    role(shop, ("", "services", ["get", "patch"]), LOOKS[1], ("discovery.k8s.io", "endpointslices", ["list"]))
+    route = shop.route(kubeconfig=str(shop.cluster.user_kubeconfig("viewer")))
+    version = shop.cluster.get(shop.service)["metadata"]["resourceVersion"]
+    told: dict[str, Any] = {}
+
+    def refused() -> bool:
+        told.update(shop.module("traffic", routes=[route], to="green"))
+        return 'cannot watch resource "endpointslices"' in told["msg"]
+
+    wait_until(refused, 30, "the Role counts")
+    assert shop.cluster.get(shop.service)["metadata"]["resourceVersion"] == version
 
 
 def test_who_may_only_look_can_plan_nothing_and_move_nothing(shop: Any) -> None:

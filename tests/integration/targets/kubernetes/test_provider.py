@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from demo.rig import wait_until
-from plugins.module_utils._errors import ConflictError, DriftError
+from plugins.module_utils._errors import ConflictError, DriftError, NotVerifiedError, UndoFailedError
 from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, switch
+from plugins.module_utils._wait import SYSTEM_CLOCK
 from tests.cluster.api import location
 from tests.cluster.manifests import deployment, service
 from tests.integration.balancer import BLUE, COLOURS, GREEN
@@ -151,6 +153,102 @@ def test_what_is_written_bears_our_name(shop: Any) -> None:
     shop.module("traffic", to="green")
     owners = {each["manager"]: each["fieldsV1"] for each in shop.cluster.get(shop.service)["metadata"]["managedFields"]}
     assert "f:version" in owners["bluegreen.deploy"]["f:spec"]["f:selector"]
+
+
+def test_a_selector_that_has_lost_its_colour_serves_both_and_can_be_left(shop: Any) -> None:
+    """As when somebody applies a manifest without it."""
+    shop.cluster.admin.patch(location(shop.service), {"spec": {"selector": {"version": None}}})
+    (route,) = shop.module("traffic_info")["routes"]
+    assert route["split"] == {"blue": 50, "green": 50}
+    assert "selects app=shop, without version=blue or version=green" in route["drift"][0]
+    assert shop.module("traffic", to="green")["failure"]["code"] == "drift"
+    (route,) = shop.module("traffic", to="green", on_drift="mend")["routes"]
+    assert (route["verified"], shop.selected()) == (True, ("green", "blue"))
+
+
+def test_what_was_found_selecting_both_selects_both_again_when_the_switch_fails(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.cluster.admin.patch(location(shop.service), {"spec": {"selector": {"version": None}}})
+    router = shop.router(preview_service=None)
+    verify = router.verify
+    monkeypatch.setattr(router, "verify", lambda wanted: wanted != GREEN and verify(wanted))
+    with pytest.raises(NotVerifiedError):
+        switch([Route("shop", router)], Order(GREEN, mend_drift=True, verify_timeout=0.5))
+    assert shop.cluster.get(shop.service)["spec"]["selector"] == {"app": "shop"}
+
+
+def test_colours_that_differ_in_more_labels_than_one(shop: Any) -> None:
+    ours = {colour: {"version": colour, "app": "shop"} for colour in COLOURS}
+    route = shop.route(selectors=ours, selector_key="version")
+    (done,) = shop.module("traffic", routes=[route], to="green")["routes"]
+    assert (done["verified"], shop.selected()) == (True, ("green", "blue"))
+    assert shop.module("traffic_info", routes=[route])["routes"][0]["activity"]["blue"]["ready"] == 2
+
+
+def test_an_overlap_serves_both_before_the_new_one_alone(shop: Any) -> None:
+    router = shop.router(overlap=0.5)
+    assert router.read() == BLUE
+    seen: list[set[str]] = []
+
+    def take_up(seconds: float) -> None:
+        listed = shop.cluster.admin.get(shop.slices, labelSelector="kubernetes.io/service-name=shop")["items"]
+        names = {e["targetRef"]["name"].split("-")[1] for each in listed for e in each["endpoints"]}
+        seen.append(names)
+        assert (seconds, "version" in shop.cluster.get(shop.service)["spec"]["selector"]) == (0.5, False)
+
+    router._clock = replace(SYSTEM_CLOCK, sleep=take_up)
+    router.apply(GREEN, BLUE)
+    assert (seen, router.verify(GREEN)) == ([{"blue", "green"}], True)
+
+
+def test_an_overlap_that_somebody_disturbs_goes_home(shop: Any) -> None:
+    router = shop.router(overlap=0.5)
+
+    def disturb(_seconds: float) -> None:
+        shop.cluster.admin.patch(location(shop.service), {"spec": {"selector": {"tier": "front"}}})
+
+    router._clock = replace(SYSTEM_CLOCK, sleep=disturb)
+    try:
+        with pytest.raises(UndoFailedError) as caught:  # a label that no pod has: nobody is where it was
+            switch([Route("shop", router)], Order(GREEN))
+        assert "Service shop now selects app=shop,tier=front" in caught.value.found
+        assert shop.selected() == ("blue", "green")
+    finally:
+        shop.cluster.admin.patch(location(shop.service), {"spec": {"selector": {"tier": None}}})
+
+
+def test_who_would_put_the_selector_back_is_told_before_the_switch(shop: Any) -> None:
+    marks = {"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "shop:/Service:shop/shop"}}}
+    shop.cluster.admin.patch(location(shop.service), marks)
+    try:
+        planned = shop.module("traffic", to="green", _ansible_check_mode=True)
+    finally:
+        marks["metadata"]["annotations"] = {"argocd.argoproj.io/tracking-id": None}
+        shop.cluster.admin.patch(location(shop.service), marks)
+    assert "Argo CD manages Service shop" in str(planned["warnings"])
+
+
+def test_a_service_whose_clients_come_straight_to_the_pods_is_told_to_overlap(shop: Any) -> None:
+    straight = service(shop.namespace, "blue", "straight")
+    straight["metadata"]["annotations"] = {"cloud.google.com/neg": '{"ingress": true}'}
+    shop.cluster.apply(straight)
+    plain, overlapping = (
+        shop.router(service="straight", preview_service=None, overlap=seconds) for seconds in (0.0, 5.0)
+    )
+    assert plain.read() == overlapping.read() == BLUE
+    assert "has a network endpoint group" in plain.caveats(GREEN)[0]
+    assert overlapping.caveats(GREEN) == ()
+
+
+def test_pods_without_a_readiness_probe_are_ready_and_nothing_has_checked_them(shop: Any) -> None:
+    bare = deployment(shop.namespace, "green", "demo-app:1.1", replicas=2)
+    bare["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = None
+    shop.cluster.apply(bare)
+    shop.wait_ready("green", 2)
+    assert shop.router().observe() is not None
+    (route,) = shop.module("traffic_info")["routes"]
+    assert [route["activity"][colour]["unchecked"] for colour in COLOURS] == [0, 2]
 
 
 def test_pods_that_do_not_have_the_port_are_not_ready_for_the_service(shop: Any) -> None:

@@ -21,6 +21,7 @@ from .fakes import Say, Server, Time, events, refusal
 TOKEN = "very-secret-token"
 OK = Say({"kind": "Service"})
 FORBIDDEN = 'services "shop" is forbidden: User "bob" cannot patch resource "services" in API group ""'
+WEBHOOK = 'admission webhook "policy.example.com" denied the request: outside of the change window'
 OPERATIONS = [{"op": "test", "path": "/spec", "value": {}}]
 
 
@@ -70,6 +71,7 @@ def test_what_is_asked_and_how() -> None:
     ("answer", "error", "said"),
     [
         (refusal(403, FORBIDDEN), errors.DeniedError, FORBIDDEN),
+        (refusal(403, WEBHOOK), errors.DeniedError, f"{WEBHOOK}; expected no objection. No right is missing"),
         (refusal(404, 'services "shop" not found'), errors.MissingError, 'services "shop" not found'),
         (refusal(409, "has been modified"), errors.ConflictError, "has been modified"),
         (refusal(422, "testing value /spec failed"), RefusedContentError, "testing value /spec failed"),
