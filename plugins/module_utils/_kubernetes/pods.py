@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
+from .._traffic.router import Activity
 from .client import Json
+
+MOST_REASONS = 5
+"""Pods of which it is told why they are not ready."""
 
 
 def name_of(item: Json) -> str:
@@ -45,6 +49,25 @@ def trouble(pod: Json) -> str | None:
         if waiting.get("reason", "") not in ("", "ContainerCreating", "PodInitializing"):
             return f"{waiting['reason']}: {waiting.get('message', 'no message')}"
     return None
+
+
+def why_unready(pod: Json) -> str | None:
+    """None: it is ready."""
+    if is_ready(pod):
+        return None
+    return trouble(pod) or f"it is not ready ({phase(pod) or 'no phase'})"
+
+
+def activity(pods: t.Sequence[Json], why: t.Callable[[Json], str | None] = why_unready) -> Activity:
+    """Of pods that are not leaving; ``why`` one gets no requests, None: it does."""
+    reasons = {name_of(pod): why(pod) for pod in pods}
+    unready = [f"pod {name}: {reason}" for name, reason in reasons.items() if reason]
+    return Activity(
+        members=len(pods),
+        ready=len(pods) - len(unready),
+        unready=tuple(unready[:MOST_REASONS]),
+        unchecked=sum(not is_checked(pod) for pod in pods if reasons[name_of(pod)] is None),
+    )
 
 
 def unmatched_port(pod: Json, ports: t.Iterable[Json]) -> str | None:

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import DriftError, MissingError, UnsupportedError
-from .._traffic.split import Split, moved
+from .._traffic.split import Split, describe, moved
 from .client import Client, Json, LostAnswerError, RefusedContentError
 
 Place = tuple[str, list[Json]]
@@ -20,8 +20,8 @@ Place = tuple[str, list[Json]]
 class Layout:
     """How an object of a kind keeps its destinations."""
 
-    locate: t.Callable[[Json], Place]
-    """The list whose weights are the split."""
+    locate: t.Callable[[Json], list[Place]]
+    """The lists whose weights are the split, at least one."""
     locate_test: t.Callable[[Json], Place] | None
     """The list that test traffic takes, all of it to the idle colour. None: there is none."""
     colour_of: t.Callable[[Json], str | None]
@@ -102,11 +102,20 @@ class Weights:
         return self.split()
 
     def split(self) -> Split | None:
-        """What was seen last."""
-        return self._main().split()
+        """What was seen last, in the first list."""
+        return self._mains()[0].split()
+
+    def destinations(self) -> list[Json]:
+        """Those of the first list; read where it has not been."""
+        if not self.known:
+            self.read()
+        return self._mains()[0].found
 
     def drift(self) -> tuple[str, ...]:
-        """Test traffic that does not go to the idle colour, in what was seen last."""
+        """Lists that differ, and test traffic that does not go to the idle colour, in what was seen last."""
+        splits = [each.split() for each in self._mains()]
+        if any(split != splits[0] for split in splits):
+            return (f"the rules of {self.what} have {', '.join(map(describe, splits))}",)
         now, test = self.split(), self._test()
         tested = test.split() if test else None
         if now is None or tested is None or now.leader is None or not tested.share(now.leader):
@@ -158,27 +167,28 @@ class Weights:
 
     def shown(self, split: Split) -> dict[str, t.Any]:
         """The weights of each colour, for a diff; contacts nobody."""
-        main, *test = (each.shown(share) for each, share in self._lists(split))
-        return {**main, **dict(zip(["test traffic"], test))}
+        shown = [each.shown(share) for each, share in self._lists(split)]
+        tested = {"test traffic": shown[-1]} if len(shown) > len(self._mains()) else {}
+        return {**shown[0], **tested}
 
     def _changing(self, wanted: Split) -> list[tuple[Destinations, Split]]:
         return [(each, split) for each, split in self._lists(wanted) if each.holding(split) != each.found]
 
     def _lists(self, wanted: Split) -> list[tuple[Destinations, Split]]:
         """What each list is to hold. Test traffic stays where it is while the shares are even."""
-        main, test = self._main(), self._test()
+        mains, test = [(each, wanted) for each in self._mains()], self._test()
         if test is None:
-            return [(main, wanted)]
+            return mains
         live = wanted.leader
         idle = Split.only(self._colours, wanted.other(live)) if live else test.split()
-        return [(main, wanted), *([(test, idle)] if idle else [])]
+        return [*mains, *([(test, idle)] if idle else [])]
 
-    def _main(self) -> Destinations:
-        return self._destinations(self.what, self._layout.locate)
+    def _mains(self) -> list[Destinations]:
+        return [self._destinations(self.what, place) for place in self._layout.locate(self.known)]
 
     def _test(self) -> Destinations | None:
         locate = self._layout.locate_test
-        return self._destinations(f"the test traffic of {self.what}", locate) if locate else None
+        return self._destinations(f"the test traffic of {self.what}", locate(self.known)) if locate else None
 
-    def _destinations(self, what: str, locate: t.Callable[[Json], Place]) -> Destinations:
-        return Destinations(what, *locate(self.known), self._colours, self._layout).check()
+    def _destinations(self, what: str, place: Place) -> Destinations:
+        return Destinations(what, *place, self._colours, self._layout).check()

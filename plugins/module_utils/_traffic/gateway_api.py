@@ -24,6 +24,7 @@ PROVIDER = Provider(
         "options": {
             **CONNECTION_SPEC,
             "namespace": {"type": "str", "default": "default"},
+            "kind": {"type": "str", "choices": ["HTTPRoute", "GRPCRoute"], "default": "HTTPRoute"},
             "http_route": {"type": "str", "required": True},
             "rule": {"type": "int"},
             "test_rule": {"type": "int"},

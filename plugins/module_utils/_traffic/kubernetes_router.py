@@ -15,16 +15,14 @@ from .._errors import ConflictError, DriftError, InvalidError, NotVerifiedError,
 from .._kubernetes.client import Json, connect
 from .._kubernetes.kubectl import patch_command
 from .._kubernetes.pods import (
+    activity,
     endpoints,
-    is_checked,
     is_leaving,
-    is_ready,
     leaving,
     name_of,
-    phase,
     sent_to_pods,
-    trouble,
     unmatched_port,
+    why_unready,
 )
 from .._kubernetes.selector import Labels, Selected, words
 from .._kubernetes.slices import Slices
@@ -34,8 +32,6 @@ from .split import WHOLE, Split, moved
 
 LOOK = 5.0
 """Seconds that one look at the endpoints lasts."""
-MOST_REASONS = 5
-"""Pods of which it is told why they are not ready."""
 
 
 class KubernetesService(Router):
@@ -173,7 +169,7 @@ class KubernetesService(Router):
 
     def observe(self) -> dict[str, Activity] | None:
         self._list_pods()
-        return {colour: self._activity(self._of(colour)) for colour in self._colours}
+        return {colour: activity(self._of(colour), self._unready) for colour in self._colours}
 
     def long_lived(self) -> dict[str, int] | None:
         return None
@@ -201,24 +197,12 @@ class KubernetesService(Router):
         labels = self._labels[colour].items()
         return [pod for pod in self._pods if labels <= pod["metadata"]["labels"].items() and not is_leaving(pod)]
 
-    def _activity(self, pods: t.Sequence[Json]) -> Activity:
-        unready = {name_of(pod): self._unready(pod) for pod in pods}
-        reasons = [f"pod {name}: {reason}" for name, reason in unready.items() if reason]
-        return Activity(
-            members=len(pods),
-            ready=len(pods) - len(reasons),
-            unready=tuple(reasons[:MOST_REASONS]),
-            unchecked=sum(not is_checked(pod) for pod in pods if unready[name_of(pod)] is None),
-        )
-
     def _unready(self, pod: Json) -> str | None:
         """Why the Service would send it nothing. None: it would."""
         port = unmatched_port(pod, self._service.ports())
         if port:
             return f"it has no port {port}, which Service {self._service.name} sends to"
-        if is_ready(pod):
-            return None
-        return trouble(pod) or f"it is not ready ({phase(pod) or 'no phase'})"
+        return why_unready(pod)
 
 
 def _labels(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> Labels:

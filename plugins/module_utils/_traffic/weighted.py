@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from .._kubernetes.kubectl import patch_command
+from .._kubernetes.owners import rivals
 from .._kubernetes.weights import Weights
 from .router import Router
 from .split import Split
@@ -16,11 +17,12 @@ from .split import Split
 class Weighted(Router):
     """One list of destinations; a provider says where it is, and when a change of it is proven."""
 
-    kind: t.ClassVar[str]
-    """As kubectl calls it."""
+    rules: t.ClassVar[str]
+    """The field of the spec in which the destinations are."""
 
-    def __init__(self, options: t.Mapping[str, t.Any], name: str, weights: Weights) -> None:
-        self._options, self._name, self._weights = options, name, weights
+    def __init__(self, options: t.Mapping[str, t.Any], kind: str, name: str, weights: Weights) -> None:
+        """``kind`` is as kubectl takes it."""
+        self._options, self._kind, self._name, self._weights = options, kind, name, weights
 
     def read(self) -> Split | None:
         return self._weights.read()
@@ -37,8 +39,11 @@ class Weighted(Router):
     def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         self._weights.put(wanted, expected)
 
+    def caveats(self, wanted: Split) -> tuple[str, ...]:
+        return rivals(self._weights.known, self._weights.what, ("spec", self.rules))
+
     def by_hand(self, wanted: Split) -> str:
-        return patch_command(self._options, self.kind, self._name, self._weights.operations(wanted))
+        return patch_command(self._options, self._kind, self._name, self._weights.operations(wanted))
 
     def shown(self, split: Split) -> dict[str, t.Any]:
         return {self._name: self._weights.shown(split)}

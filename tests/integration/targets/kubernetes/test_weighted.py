@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import shlex
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,13 +16,15 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._errors import ConflictError
+from plugins.module_utils._errors import ConflictError, NotVerifiedError
 from plugins.module_utils._kubernetes.client import connect
 from plugins.module_utils._kubernetes.options import CONNECTION_SPEC
 from plugins.module_utils._kubernetes.pods import endpoints
 from plugins.module_utils._kubernetes.slices import Slices
 from plugins.module_utils._traffic.registry import PROVIDERS
+from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.router import Router
+from plugins.module_utils._traffic.switch import Order, switch
 from tests.cluster.api import JSON_PATCH, Object, location
 from tests.cluster.cluster import Handle
 from tests.cluster.manifests import deployment, service
@@ -232,9 +235,37 @@ def broken(routed: Routed) -> dict[str, tuple[Any, str, str]]:
 
     return {
         "a third": (having(lambda _rules, main: main.append(third)), "unsupported", "gives a share to"),
-        "only one": (having(lambda _rules, main: main.pop(1)), "missing", " has 0 "),
-        "two rules": (having(lambda rules, _main: rules.append({**rules[1]})), "missing", " has 2 "),
+        "only one": (having(lambda _rules, main: main.pop(1)), "missing", " has no "),
+        "two rules that differ": (
+            having(lambda rules, _main: rules.append(opposite(rules[1], name))),
+            "drift",
+            "rules of",
+        ),
     }
+
+
+def opposite(rule: Any, name: str) -> Any:
+    return {**rule, name: turned(rule[name])}
+
+
+def test_all_rules_that_have_both_colours_move_together(routed: Routed) -> None:
+    """A route has a rule for each path, and each of them its own list."""
+    spec = routed.spec()
+    spec[routed.kind.main].append(copy.deepcopy(spec[routed.kind.main][1]))
+    spec[routed.kind.main][2].pop("name", None)  # Istio's need none
+    routed.cluster.admin.patch(location(routed.manifest), {"spec": spec})
+    before = routed.cluster.get(routed.manifest)["metadata"]["generation"]
+    assert routed.module("traffic", split={"green": 10})["changed"]
+    assert (routed.weights(1), routed.weights(2)) == ([90, 10], [90, 10])
+    assert routed.cluster.get(routed.manifest)["metadata"]["generation"] == before + 1
+
+
+def test_rules_that_differ_are_put_right(routed: Routed) -> None:
+    spec = routed.spec()
+    spec[routed.kind.main].append(opposite({**spec[routed.kind.main][1], "name": "other"}, routed.list_name))
+    routed.cluster.admin.patch(location(routed.manifest), {"spec": spec})
+    assert routed.module("traffic", to="blue", on_drift="mend")["changed"]
+    assert (routed.weights(1), routed.weights(2)) == ([100, 0], [100, 0])
 
 
 def test_what_it_cannot_be_is_refused(routed: Routed) -> None:
@@ -307,3 +338,160 @@ def test_somebody_elses_change_of_test_traffic_is_a_conflict(following: Routed) 
     with pytest.raises(ConflictError):
         router.apply(GREEN, expected)
     assert following.spec() == there
+
+
+# --- What gateways say ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def attached(cluster: Handle, served: str) -> Iterator[Routed]:
+    made = Routed(cluster, served, KINDS["gateway_api"])
+    yield made
+    cluster.admin.delete(location(made.manifest))
+
+
+def say(routed: Routed, generation: int | None = None, parent: str = "front", **conditions: str) -> None:
+    """What the controller of a gateway writes into the status of the route; by default of its present generation."""
+    now = routed.cluster.get(routed.manifest)
+    seen = now["metadata"]["generation"] if generation is None else generation
+    told = [
+        {"type": name, "status": status, "reason": "Told", "observedGeneration": seen}
+        for name, status in {"Accepted": "True", "ResolvedRefs": "True", **conditions}.items()
+    ]
+    one = {"controllerName": "example.com/gateway", "parentRef": {"name": parent}, "conditions": told}
+    others = [each for each in now.get("status", {}).get("parents", []) if each["parentRef"]["name"] != parent]
+    routed.cluster.admin.patch(f"{location(routed.manifest)}/status", {"status": {"parents": [*others, one]}})
+
+
+@pytest.mark.parametrize("condition", ["Accepted", "ResolvedRefs"])
+def test_a_change_that_a_gateway_does_not_accept_is_undone(attached: Routed, condition: str) -> None:
+    say(attached)
+    router = attached.router()
+    apply = router.apply
+
+    def told(wanted: Any, *more: Any) -> None:
+        apply(wanted, *more)
+        say(attached, **({condition: "False"} if wanted == GREEN else {}))
+
+    router.apply = told  # type: ignore[method-assign]
+    with pytest.raises(NotVerifiedError) as caught:
+        switch([Route("shop", router)], Order(GREEN))
+    assert f"gateway front (example.com/gateway) says {condition}: False, Told" in caught.value.found
+    assert attached.router().read() == BLUE
+
+
+def test_a_route_that_is_not_accepted_is_not_moved(attached: Routed) -> None:
+    say(attached, Accepted="False")
+    before = attached.spec()
+    told = attached.module("traffic", to="green")
+    assert (told["failure"]["code"], "says Accepted: False" in told["msg"]) == ("not_ready", True)
+    assert attached.spec() == before
+
+
+def test_a_gateway_that_answers_a_moment_later_is_waited_for(attached: Routed) -> None:
+    say(attached)
+    done = threading.Event()
+
+    def follow() -> None:
+        while not done.wait(0.2):
+            say(attached)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        (route,) = attached.module("traffic", to="green")["routes"]
+        assert (route["verified"], route["after"]["green"]) == (True, 100)
+        router = attached.router()
+        verify = router.verify
+        router.verify = lambda wanted: wanted != BLUE and verify(wanted)  # type: ignore[method-assign]
+        with pytest.raises(NotVerifiedError):
+            switch([Route("shop", router)], Order(BLUE, verify_timeout=0.5))
+        assert attached.router().read() == GREEN  # and the way back was waited for, too
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_gateway_that_never_tells_what_it_has_seen_and_one_that_is_gone_hold_up_nobody(attached: Routed) -> None:
+    say(attached, generation=0)
+    say(attached, generation=1, parent="left")
+    (route,) = attached.module("traffic", to="green")["routes"]
+    assert (route["verified"], route["after"]["green"]) == (None, 100)
+
+
+def test_a_grpc_route_is_moved_like_any_other(cluster: Handle, served: str) -> None:
+    manifest = http_route(served)
+    manifest["kind"] = "GRPCRoute"
+    del manifest["spec"]["rules"][1]["filters"]
+    made = Routed(
+        cluster, served, Kind("gateway_api", lambda _namespace: manifest, {**GATEWAY, "kind": "GRPCRoute"}, "rules")
+    )
+    try:
+        assert made.module("traffic", split={"green": 25})["changed"]
+        assert made.weights(1) == [75, 25]
+    finally:
+        cluster.admin.delete(location(manifest))
+
+
+def test_a_backend_in_another_namespace_is_one_of_that_namespace(cluster: Handle, served: str) -> None:
+    with cluster.namespace() as elsewhere:
+        manifest = http_route(elsewhere)
+        for each in manifest["spec"]["rules"][1]["backendRefs"]:
+            each["namespace"] = served
+        backends = {colour: f"{served}/shop-{colour}" for colour in COLOURS}
+        made = Routed(
+            cluster, elsewhere, Kind("gateway_api", lambda _n: manifest, {**GATEWAY, "backends": backends}, "rules")
+        )
+        router = made.router()
+        assert (router.read(), {c: a.ready for c, a in router.observe().items()}) == (BLUE, {"blue": 2, "green": 2})
+
+
+# --- Who is behind a destination of Istio -----------------------------------------------------------------
+
+
+@pytest.fixture
+def meshed(cluster: Handle, served: str) -> Iterator[Routed]:
+    """Its two subsets are pods of one Service."""
+    whole = service(served, "blue")
+    del whole["spec"]["selector"]["version"]
+    subsets = [{"name": colour, "labels": {"version": colour}} for colour in COLOURS]
+    rule = {
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "DestinationRule",
+        "metadata": {"namespace": served, "name": "shop"},
+        "spec": {"host": f"shop.{served}.svc.cluster.local", "subsets": subsets},
+    }
+    cluster.apply(whole, rule)
+    made = Routed(cluster, served, KINDS["istio"])
+    yield made
+    for manifest in (made.manifest, rule, whole):
+        cluster.admin.delete(location(manifest))
+
+
+def test_the_pods_of_a_subset_are_its_members(meshed: Routed) -> None:
+    (route,) = meshed.module("traffic_info")["routes"]
+    assert [(each["members"], each["ready"]) for each in route["activity"].values()] == [(2, 2), (2, 2)]
+    assert meshed.module("traffic", to="green")["changed"]
+
+
+@pytest.mark.parametrize(
+    ("subsets", "code", "said"),
+    [
+        ([{"name": "blue", "labels": {"version": "blue"}}], "missing", "defines the subset green"),
+        (
+            [{"name": "blue", "labels": {"version": "blue"}}, {"name": "green", "labels": {"version": "grey"}}],
+            "not_ready",
+            "green has 0 members",
+        ),
+    ],
+)
+def test_a_subset_that_is_not_defined_or_has_no_pods_gets_nothing(
+    meshed: Routed, subsets: list[Any], code: str, said: str
+) -> None:
+    where = f"/apis/networking.istio.io/v1beta1/namespaces/{meshed.namespace}/destinationrules/shop"
+    meshed.cluster.admin.patch(where, {"spec": {"subsets": subsets}})
+    before = meshed.spec()
+    for share in ({"to": "green"}, {"split": {"green": 10}}):
+        told = meshed.module("traffic", **share)
+        assert (told["failure"]["code"], said in told["msg"]) == (code, True), told["msg"]
+    assert meshed.spec() == before
