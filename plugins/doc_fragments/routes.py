@@ -111,9 +111,8 @@ options:
             description: A second Service for test traffic, which is to select the idle colour at any time.
             type: str
           namespace:
-            description: Where they are.
+            description: Where they are. By default, the namespace of the context, else C(default).
             type: str
-            default: default
           selector_key:
             description: The label of the selector that tells the colours apart.
             type: str
@@ -258,9 +257,8 @@ options:
             type: str
             default: v1
           namespace:
-            description: Where it is.
+            description: Where it is. By default, the namespace of the context, else C(default).
             type: str
-            default: default
           kubeconfig:
             description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
             type: path
@@ -321,9 +319,8 @@ options:
             type: str
             default: v1beta1
           namespace:
-            description: Where it is.
+            description: Where it is. By default, the namespace of the context, else C(default).
             type: str
-            default: default
           kubeconfig:
             description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
             type: path
@@ -374,9 +371,8 @@ options:
             type: float
             default: 120.0
           namespace:
-            description: Where they are.
+            description: Where they are. By default, the namespace of the context, else C(default).
             type: str
-            default: default
           kubeconfig:
             description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
             type: path

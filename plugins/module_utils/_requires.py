@@ -56,6 +56,15 @@ def require_kubernetes() -> t.Any:
     return kubernetes
 
 
+def require_yaml() -> t.Any:
+    """The PyYAML library, which comes with that of Kubernetes."""
+    try:
+        import yaml  # noqa: PLC0415  only now
+    except ImportError as error:
+        raise _missing("PyYAML") from error
+    return yaml
+
+
 def require_urllib3() -> t.Any:
     """The urllib3 library, which comes with that of Kubernetes."""
     try:

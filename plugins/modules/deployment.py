@@ -65,9 +65,8 @@ options:
     type: dict
     suboptions:
       namespace:
-        description: Where the Deployments are.
+        description: Where the Deployments are. By default, the namespace of the context, else C(default).
         type: str
-        default: default
       kubeconfig:
         description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
         type: path
@@ -158,7 +157,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import InvalidError
-from ..module_utils._kubernetes.client import Client, connect
+from ..module_utils._kubernetes.client import Client, connect_in
 from ..module_utils._kubernetes.deployments import Deployment, State, Wanted
 from ..module_utils._kubernetes.options import CONNECTION_SPEC
 from ..module_utils._module import run_module
@@ -177,7 +176,7 @@ ARGUMENT_SPEC = {
     "wait_timeout": {"type": "float", "default": 300.0},
     "kubernetes": {
         "type": "dict",
-        "options": {**CONNECTION_SPEC, "namespace": {"type": "str", "default": "default"}},
+        "options": {**CONNECTION_SPEC, "namespace": {"type": "str"}},
         "apply_defaults": True,
     },
 }
@@ -193,9 +192,9 @@ def wanted(params: dict[str, t.Any], others: list[Deployment]) -> list[Wanted]:
     return [Wanted(count, images) for count in counts]
 
 
-def named(client: Client, params: dict[str, t.Any]) -> tuple[list[Deployment], list[Deployment]]:
+def named(client: Client, namespace: str, params: dict[str, t.Any]) -> tuple[list[Deployment], list[Deployment]]:
     """The Deployments, and their counterparts or none."""
-    names, like, namespace = params["deployments"], params["like"], params["kubernetes"]["namespace"]
+    names, like = params["deployments"], params["like"]
     if like is not None and len(like) != len(names):
         raise InvalidError(f"like names {len(like)} Deployments, and deployments {len(names)}", "as many")
     ours, theirs = ([Deployment(client, namespace, name) for name in some] for some in (names, like or []))
@@ -206,7 +205,8 @@ def deploy(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     colours, routes = build_routes(params)
     refuse_live(routes, known(colours, params["colour"]))
-    deployments, others = named(connect(params["kubernetes"]), params)
+    client, where = connect_in(params["kubernetes"])
+    deployments, others = named(client, where["namespace"], params)
     before = [deployment.read() for deployment in deployments]
     after = [each.plan(want) for each, want in zip(deployments, wanted(params, others))]
     for deployment, other, state in zip(deployments, others, after):

@@ -48,9 +48,8 @@ options:
     type: dict
     suboptions:
       namespace:
-        description: Where the Deployments are.
+        description: Where the Deployments are. By default, the namespace of the context, else C(default).
         type: str
-        default: default
       kubeconfig:
         description: The path of a kubeconfig. E(K8S_AUTH_KUBECONFIG).
         type: path
@@ -139,7 +138,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import DeniedError, MissingError
-from ..module_utils._kubernetes.client import Client, Json, connect
+from ..module_utils._kubernetes.client import Client, Json, connect_in
 from ..module_utils._kubernetes.drift import Reference, Side, differences, digest, references
 from ..module_utils._kubernetes.options import CONNECTION_SPEC
 from ..module_utils._module import run_module
@@ -151,7 +150,7 @@ ARGUMENT_SPEC = {
     "ignore": {"type": "list", "elements": "str", "default": []},
     "kubernetes": {
         "type": "dict",
-        "options": {**CONNECTION_SPEC, "namespace": {"type": "str", "default": "default"}},
+        "options": {**CONNECTION_SPEC, "namespace": {"type": "str"}},
         "apply_defaults": True,
     },
 }
@@ -176,8 +175,8 @@ def side(deployment: Json, key: str) -> Side:
 
 def drift(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
-    namespace, key = params["kubernetes"]["namespace"], params["selector_key"]
-    client = connect(params["kubernetes"])
+    client, where = connect_in(params["kubernetes"])
+    namespace, key = where["namespace"], params["selector_key"]
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     live, idle = (client.get(f"{path}/{params[name]}") for name in ("live", "idle"))
     wanted = references(live) | references(idle)

@@ -64,9 +64,10 @@ options:
         type: float
         default: 10.0
       namespace:
-        description: For O(store.type=kubernetes), where the ConfigMap is.
+        description:
+          - For O(store.type=kubernetes), where the ConfigMap is.
+          - By default, the namespace of the context, else C(default).
         type: str
-        default: default
       name:
         description:
           - The name of the ConfigMap. By default C(bluegreen-) and the app, in letters that a name may have.

@@ -86,6 +86,11 @@ class Client:
         self._renewing = threading.Lock()
         self._use(find())
 
+    @property
+    def namespace(self) -> str:
+        """Where whatever names none is."""
+        return self._server.namespace
+
     def get(self, path: str, **query: t.Any) -> Json:
         return self._ask("GET", path, query)
 
@@ -242,6 +247,12 @@ def connect(options: t.Mapping[str, t.Any]) -> Client:
                 raise InvalidError(f"timeout is {timeout:g}", "a number of seconds above 0")
             _CLIENTS[key] = Client(lambda: find_server(options), timeout)
         return _CLIENTS[key]
+
+
+def connect_in(options: t.Mapping[str, t.Any]) -> tuple[Client, dict[str, t.Any]]:
+    """The client, and the options with the namespace in which they are: by default that of the context."""
+    client = connect(options)
+    return client, {**options, "namespace": options["namespace"] or client.namespace}
 
 
 _CLIENTS: dict[str, Client] = {}

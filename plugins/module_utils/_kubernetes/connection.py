@@ -9,6 +9,8 @@ ask of the server, are left alone.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
 import typing as t
@@ -17,10 +19,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from .._errors import DeniedError, InvalidError, MissingError
+from .._errors import BlueGreenError, DeniedError, InvalidError, MissingError
 from .._requires import require_kubernetes
+from .kubeconfig import Chosen
 
 KUBECONFIG = "~/.kube/config"
+OWN_NAMESPACE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 ENVIRONMENT = {
     "kubeconfig": "K8S_AUTH_KUBECONFIG",
@@ -48,6 +52,8 @@ class Server:
     validate_certs: bool = True
     tls_name: str | None = None
     proxy: str | None = None
+    namespace: str = "default"
+    """Where whatever names none is."""
 
 
 def find_server(options: t.Mapping[str, t.Any]) -> Server:
@@ -78,6 +84,7 @@ def find_server(options: t.Mapping[str, t.Any]) -> Server:
         validate_certs=known.validate_certs if given["validate_certs"] is None else _truth(given["validate_certs"]),
         tls_name=known.tls_name,
         proxy=given["proxy"] or known.proxy,
+        namespace=known.namespace,
     )
 
 
@@ -106,8 +113,13 @@ def _configured(given: t.Mapping[str, t.Any]) -> Server:
     library = require_kubernetes()
     known = library.client.Configuration()
     known.host = ""
+    paths = _paths(given)
     try:
-        _load(library.config, known, given["kubeconfig"], given["context"])
+        chosen = Chosen.of(paths, given["context"]) if paths else Chosen()
+        with _complaints() as complaints:
+            _load(library.config, known, given, paths)
+    except BlueGreenError:
+        raise
     except Exception as error:
         told = error if isinstance(error, library.config.ConfigException) else type(error).__name__  # no line of it
         raise MissingError(
@@ -115,25 +127,65 @@ def _configured(given: t.Mapping[str, t.Any]) -> Server:
             "a kubeconfig with the context, or host and api_key",
             "Set kubeconfig and context, or the environment variables K8S_AUTH_KUBECONFIG and K8S_AUTH_CONTEXT",
         ) from error
-    auth = known.auth_settings().values()
+    keys = {setting["key"]: setting["value"] for setting in known.auth_settings().values() if setting["in"] == "header"}
+    if chosen.runs_a_plugin and not keys and not known.cert_file and not given["api_key"]:
+        raise DeniedError(
+            f"the command that the kubeconfig names gives no credentials: {' '.join(complaints) or 'it says nothing'}",
+            "a token or a certificate",
+            f"Run it by hand, and log in anew where it asks for that: {chosen.user['exec'].get('command', '')}",
+        )
     return Server(
         url=known.host or "",
-        headers={setting["key"]: setting["value"] for setting in auth if setting.get("in") == "header"},
+        headers={**keys, **chosen.impersonation()},
         ca_cert=known.ssl_ca_cert,
         client_cert=known.cert_file,
         client_key=known.key_file,
         validate_certs=known.verify_ssl,
         tls_name=getattr(known, "tls_server_name", None),
         proxy=known.proxy,
+        namespace=chosen.context.get("namespace") or ("default" if paths else _own_namespace()),
     )
 
 
-def _load(config: t.Any, known: t.Any, kubeconfig: t.Any, context: str | None) -> None:
-    more = {"context": context, "client_configuration": known, "persist_config": False}
-    if kubeconfig or context or os.environ.get("KUBECONFIG") or Path(KUBECONFIG).expanduser().exists():
-        config.load_kube_config(str(Path(kubeconfig).expanduser()) if kubeconfig else None, **more)
+def _paths(given: t.Mapping[str, t.Any]) -> str:
+    """The kubeconfig to read, or several. Empty: none, as in a pod."""
+    if given["kubeconfig"]:
+        return str(given["kubeconfig"])
+    several = os.environ.get("KUBECONFIG") or KUBECONFIG
+    return several if given["context"] or several != KUBECONFIG or Path(KUBECONFIG).expanduser().exists() else ""
+
+
+def _load(config: t.Any, known: t.Any, given: t.Mapping[str, t.Any], paths: str) -> None:
+    if paths:
+        path = str(Path(given["kubeconfig"]).expanduser()) if given["kubeconfig"] else None
+        config.load_kube_config(path, context=given["context"], client_configuration=known, persist_config=False)
     else:
         config.load_incluster_config(client_configuration=known)
+
+
+@contextlib.contextmanager
+def _complaints() -> t.Iterator[list[str]]:
+    """What the library logs as an error, where it goes on without what it could not get."""
+    said: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(" ".join(record.getMessage().split())[:300])
+
+    keep = Keep(logging.ERROR)
+    logging.getLogger().addHandler(keep)
+    try:
+        yield said
+    finally:
+        logging.getLogger().removeHandler(keep)
+
+
+def _own_namespace() -> str:
+    """That of our pod."""
+    try:
+        return Path(OWN_NAMESPACE).read_text().strip()
+    except FileNotFoundError:
+        return "default"
 
 
 def _readable(path: str | None, option: str) -> str | None:

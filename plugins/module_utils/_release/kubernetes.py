@@ -13,7 +13,7 @@ import typing as t
 
 from .._errors import BlueGreenError, BrokenRecordError, ConflictError, DeniedError, InvalidError, MissingError
 from .._json import parse_json
-from .._kubernetes.client import Client, RefusedContentError, connect
+from .._kubernetes.client import Client, RefusedContentError, connect_in
 from .._kubernetes.options import CONNECTION_SPEC
 from .record import Json
 from .store import Store, Stored, StoreKind, as_text
@@ -90,14 +90,15 @@ class ConfigMapStore(Store):
 
 def _build(app: str, options: t.Mapping[str, t.Any]) -> Store:
     name = options["name"] or re.sub("[^a-z0-9.-]", "-", f"bluegreen-{app.lower()}")
-    return ConfigMapStore(app, connect(options), options["namespace"], name)
+    client, options = connect_in(options)
+    return ConfigMapStore(app, client, options["namespace"], name)
 
 
 KIND = StoreKind(
     "kubernetes",
     {
         **CONNECTION_SPEC,
-        "namespace": {"type": "str", "default": "default"},
+        "namespace": {"type": "str"},
         "name": {"type": "str"},
     },
     _build,

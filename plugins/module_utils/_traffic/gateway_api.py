@@ -23,7 +23,7 @@ PROVIDER = Provider(
         "type": "dict",
         "options": {
             **CONNECTION_SPEC,
-            "namespace": {"type": "str", "default": "default"},
+            "namespace": {"type": "str"},
             "kind": {"type": "str", "choices": ["HTTPRoute", "GRPCRoute"], "default": "HTTPRoute"},
             "http_route": {"type": "str", "required": True},
             "rule": {"type": "int"},

@@ -12,7 +12,7 @@ import typing as t
 
 from .._errors import InvalidError, MissingError, NotReadyError, NotVerifiedError
 from .._kubernetes import route_status
-from .._kubernetes.client import Json, connect
+from .._kubernetes.client import Json, connect_in
 from .._kubernetes.pods import endpoints
 from .._kubernetes.slices import Slices
 from .._kubernetes.weights import Layout, Place, Weights
@@ -33,7 +33,7 @@ class GatewayApi(Weighted):
         self._test_rule = options["test_rule"]
         if self._test_rule is not None and self._test_rule == options["rule"]:
             raise InvalidError(f"test_rule is {self._test_rule}, as rule is", "another rule")
-        client, kind = connect(options), options["kind"]
+        (client, options), kind = connect_in(options), options["kind"]
         self._namespace, name = options["namespace"], options["http_route"]
         self._backends = _backends(colours, options["backends"], self._namespace)
         self._colour_of = {place: colour for colour, place in self._backends.items()}

@@ -23,7 +23,7 @@ PROVIDER = Provider(
         "type": "dict",
         "options": {
             **CONNECTION_SPEC,
-            "namespace": {"type": "str", "default": "default"},
+            "namespace": {"type": "str"},
             "virtual_service": {"type": "str", "required": True},
             "http_route": {"type": "str"},
             "test_http_route": {"type": "str"},

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import InvalidError, MissingError
-from .._kubernetes.client import Json, connect
+from .._kubernetes.client import Json, connect_in
 from .._kubernetes.mesh import GROUP, Destination, Mesh
 from .._kubernetes.pods import activity
 from .._kubernetes.weights import Layout, Place, Weights
@@ -38,7 +38,8 @@ class Istio(Weighted):
         if options["test_http_route"] and options["test_http_route"] == options["http_route"]:
             raise InvalidError(f"test_http_route is {options['http_route']}, as http_route is", "another one")
         name = options["virtual_service"]
-        part, client, namespace = "host" if hosts else "subset", connect(options), options["namespace"]
+        client, options = connect_in(options)
+        part, namespace = "host" if hosts else "subset", options["namespace"]
         self._colour_of = {name: colour for colour, name in names.items()}
         weights = Weights(
             client,

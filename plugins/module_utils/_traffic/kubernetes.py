@@ -23,7 +23,7 @@ PROVIDER = Provider(
         "type": "dict",
         "options": {
             **CONNECTION_SPEC,
-            "namespace": {"type": "str", "default": "default"},
+            "namespace": {"type": "str"},
             "service": {"type": "str", "required": True},
             "preview_service": {"type": "str"},
             "selector_key": {"type": "str", "default": "version", "no_log": False},

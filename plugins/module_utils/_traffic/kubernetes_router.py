@@ -12,7 +12,7 @@ import contextlib
 import typing as t
 
 from .._errors import ConflictError, DriftError, InvalidError, NotVerifiedError, UnsupportedError
-from .._kubernetes.client import Json, connect
+from .._kubernetes.client import Json, connect_in
 from .._kubernetes.kubectl import patch_command
 from .._kubernetes.pods import (
     activity,
@@ -49,8 +49,8 @@ class KubernetesService(Router):
         if not 0 <= self._overlap < float("inf"):
             raise InvalidError(f"overlap is {self._overlap:g}", "a number of seconds from 0")
         self._colours, self._labels = colours, _labels(colours, options)
+        self._client, options = connect_in(options)
         self._options = options
-        self._client = connect(options)
         self._service = self._selected(options["service"])
         self._preview = self._selected(options["preview_service"]) if options["preview_service"] else None
         self._slices = Slices(self._client, options["namespace"], options["service"])

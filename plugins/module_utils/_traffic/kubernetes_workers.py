@@ -23,7 +23,7 @@ PROVIDER = Provider(
         "type": "dict",
         "options": {
             **CONNECTION_SPEC,
-            "namespace": {"type": "str", "default": "default"},
+            "namespace": {"type": "str"},
             "deployments": {"type": "dict", "required": True},
             "replicas": {"type": "int"},
             "wait_timeout": {"type": "float", "default": 120.0},

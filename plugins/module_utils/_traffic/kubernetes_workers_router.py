@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import ConflictError, DriftError, InvalidError, NotReadyError, TimeLimitError, UnsupportedError
-from .._kubernetes.client import connect
+from .._kubernetes.client import connect_in
 from .._kubernetes.deployments import Deployment, State, Wanted
 from .._kubernetes.kubectl import patch_command
 from .router import Activity, Capabilities, Router
@@ -36,7 +36,7 @@ class KubernetesWorkers(Router):
             raise InvalidError(f"deployments is {names}", f"a Deployment for {' and '.join(colours)}")
         if options["replicas"] is not None and options["replicas"] < 1:
             raise InvalidError(f"replicas is {options['replicas']}", "1 or more")
-        client = connect(options)
+        client, options = connect_in(options)
         self._colours, self._options = colours, options
         self._deployments = {colour: Deployment(client, options["namespace"], names[colour]) for colour in colours}
         self._states: dict[str, State] = {}

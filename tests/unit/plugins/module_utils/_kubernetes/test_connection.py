@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("kubernetes")
 
-from plugins.module_utils._errors import DeniedError, InvalidError, MissingError
+from plugins.module_utils._errors import DeniedError, InvalidError, MissingError, UnsupportedError
 from plugins.module_utils._kubernetes import connection
 from plugins.module_utils._kubernetes.connection import ENVIRONMENT, find_server
 from plugins.module_utils._kubernetes.options import CONNECTION_SPEC
@@ -143,3 +143,90 @@ def test_a_proxy_of_the_environment_counts(bypassed: str, proxy: str | None, mon
     mine = {**NOTHING, "host": "https://other:1", "api_key": "mine"}
     assert find_server(mine).proxy == proxy
     assert find_server({**mine, "proxy": "http://mine:1"}).proxy == "http://mine:1"
+
+
+# --- What the kubeconfig says of the user and the context ---------------------------------------------------
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> t.Callable[..., str]:
+    """A kubeconfig with one context, and what is told of its user."""
+
+    def write(user: dict[str, t.Any], **context: str) -> str:
+        path = tmp_path / "one"
+        path.write_text(
+            json.dumps(
+                {
+                    "current-context": "c",
+                    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", **context}}],
+                    "clusters": [{"name": "c", "cluster": {"server": "https://c.example:6443/"}}],
+                    "users": [{"name": "u", "user": user}],
+                }
+            )
+        )
+        return str(path)
+
+    return write
+
+
+def plugin(script: str) -> dict[str, t.Any]:
+    return {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "sh",
+            "args": ["-c", script],
+            "interactiveMode": "Never",
+        }
+    }
+
+
+def credential(**status: str) -> dict[str, t.Any]:
+    return {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo the single sign-on has expired >&2; exit 1", "the single sign-on has expired"),
+        ("echo not json", "gives no credentials: "),
+        (
+            'echo \'{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{}}\'',
+            "missing token",
+        ),
+    ],
+)
+def test_a_login_command_that_gives_nothing_is_told_and_nobody_is_asked_without_credentials(
+    written: t.Callable[..., str], script: str, said: str
+) -> None:
+    with pytest.raises(DeniedError) as caught:
+        find_server({**NOTHING, "kubeconfig": written(plugin(script))})
+    assert said in caught.value.found
+    assert "log in anew" in caught.value.todo
+
+
+def test_a_login_command_that_gives_a_token_is_taken(written: t.Callable[..., str]) -> None:
+    kubeconfig = written(plugin(f"echo '{json.dumps(credential(token='t1'))}'"))
+    assert found(kubeconfig=kubeconfig) == ("https://c.example:6443", "Bearer t1")
+
+
+def test_who_is_to_act_as_another_does(written: t.Callable[..., str]) -> None:
+    kubeconfig = written({"token": "x", "as": "deployer", "as-groups": ["release"], "as-uid": "7"})
+    assert find_server({**NOTHING, "kubeconfig": kubeconfig}).headers == {
+        "authorization": "Bearer x",
+        "impersonate-user": "deployer",
+        "impersonate-group": "release",
+        "impersonate-uid": "7",
+    }
+
+
+@pytest.mark.parametrize("more", [{"as-groups": ["a", "b"]}, {"as-user-extra": {"reason": ["x"]}}])
+def test_an_impersonation_that_cannot_be_said_is_refused(written: t.Callable[..., str], more: dict[str, t.Any]) -> None:
+    with pytest.raises(UnsupportedError):
+        find_server({**NOTHING, "kubeconfig": written({"token": "x", "as": "deployer", **more})})
+
+
+def test_the_namespace_is_that_of_the_context(
+    written: t.Callable[..., str], kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_server({**NOTHING, "kubeconfig": written({"token": "x"}, namespace="shop")}).namespace == "shop"
+    assert find_server({**NOTHING, "kubeconfig": kubeconfig}).namespace == "default"
