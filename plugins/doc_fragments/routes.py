@@ -122,8 +122,8 @@ options:
             type: dict
           selectors:
             description:
-              - The labels of the selector for each colour, where it takes more than one to tell them apart, such as
-                C({blue: {app: shop-blue, track: a}, green: {app: shop-green, track: b}}).
+              - The labels of the selector for each colour, where it takes more than one to tell them apart. The same
+                labels for both, with values of their own.
               - Instead of O(routes[].kubernetes.selector_key) and O(routes[].kubernetes.selector_values).
             type: dict
           overlap:
@@ -236,16 +236,23 @@ options:
           - The cluster is found as for O(routes[].kubernetes).
         type: dict
         suboptions:
+          kind:
+            description: What kind of route it is.
+            type: str
+            choices: [HTTPRoute, GRPCRoute]
+            default: HTTPRoute
           http_route:
-            description: The HTTPRoute.
+            description: The name of the route.
             type: str
             required: true
           backends:
-            description: The Service of each colour.
+            description:
+              - The Service of each colour. One in another namespace is named with it, as in C(shop/shop-blue).
             type: dict
             required: true
           rule:
-            description: The number of the rule, from 0. By default, the one that has both backends.
+            description:
+              - The number of the rule, from 0. By default, each one that has both backends; they are changed together.
             type: int
           test_rule:
             description:
@@ -301,7 +308,7 @@ options:
             type: str
             required: true
           http_route:
-            description: The name of the HTTP route. By default, the one that has both destinations.
+            description: The name of the HTTP route. By default, each one that has both destinations.
             type: str
           test_http_route:
             description:

@@ -26,7 +26,7 @@ from .._errors import (
     UnsupportedError,
 )
 from .._wait import SYSTEM_CLOCK, Clock, until
-from .client import Aws, CodedError, Json, LostAnswerError, batches
+from .client import Aws, CodedError, Json, batches
 
 RESTING = ("AZRebalance", "AlarmNotification", "InstanceRefresh", "ScheduledActions")
 """What starts and stops sound instances of its own accord. Who is broken is replaced during a switch, too."""
@@ -349,16 +349,21 @@ class AutoScaling:
             self._call("delete_tags", Tags=[{**where, "Key": key} for key in keys])
 
     def _write(self, plan: Plan, action: str, reached: t.Callable[[Group], bool], **asked: t.Any) -> None:
-        """If the answer is lost, the group tells whether it was carried out."""
-        try:
-            self._call(action, AutoScalingGroupName=plan.name, **asked)
-        except LostAnswerError:
-            if not reached(self.read([plan.name])[0]):
-                raise
+        def due() -> bool:
+            now = self.read([plan.name])[0]
+            if not reached(now) and _sized(now) != _sized(plan.group):
+                raise ConflictError(
+                    f"group {plan.name} has minimum {now.state.least} and desired capacity {now.state.desired}",
+                    f"{plan.group.state.least} and {plan.group.state.desired}, as they were read",
+                    "See who else scales it, and try again",
+                )
+            return not reached(now)
 
-    def _call(self, action: str, **asked: t.Any) -> None:
+        self._call(action, due, AutoScalingGroupName=plan.name, **asked)
+
+    def _call(self, action: str, due: t.Callable[[], bool] = lambda: True, **asked: t.Any) -> None:
         try:
-            self._aws.call("autoscaling", action, **asked)
+            self._aws.write("autoscaling", action, due, **asked)
         except InvalidError as error:
             if GONE not in error.found:
                 raise
@@ -517,3 +522,7 @@ def _of_another_version(group: Group, strangers: t.Sequence[Instance], version: 
         f"version {version} of launch template {group.template}",
         "Give the group capacity 0 first, or wait for the end of an instance refresh",
     )
+
+
+def _sized(group: Group) -> tuple[int, int]:
+    return group.state.least, group.state.desired

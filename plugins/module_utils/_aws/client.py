@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
 import typing as t
 
 from .._errors import BlueGreenError, DeniedError, InvalidError, MissingError, UnreachableError
 from .._requires import require_botocore
-from .connection import AWS_SPEC, open_session
+from .._wait import SYSTEM_CLOCK, Clock
+from .connection import ATTEMPTS, AWS_SPEC, open_session, retrying
 from .shared import Look, Shared
 
 Json = dict[str, t.Any]
 T = t.TypeVar("T")
 
+MOST_LOST = 3
+"""Attempts of a change of which nobody knows what has become; of one that surely was not made there are ATTEMPTS."""
 LOOK = "Look what is there before you try again"
 WHO_AM_I = "See aws sts get-caller-identity"
 
@@ -55,6 +59,10 @@ class CodedError(BlueGreenError):
         super().__init__(message)
 
 
+class BusyError(UnreachableError):
+    """Nothing was done: too much is asked at once, or something before this is not done yet."""
+
+
 class LostAnswerError(UnreachableError):
     """The call was sent, and nobody knows whether it was carried out: look before it is made again."""
 
@@ -66,10 +74,11 @@ class Aws:
     attempts), ``invalid`` or ``failed``, in the words of the service where it has any.
     """
 
-    def __init__(self, options: t.Mapping[str, t.Any]) -> None:
+    def __init__(self, options: t.Mapping[str, t.Any], clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         with _translated("AWS"):
             self._session, self._with = open_session(options)
-        self._clients: dict[str, t.Any] = {}
+        self._clients: dict[tuple[str, int], t.Any] = {}
         self._shared: dict[tuple[str, ...], Shared[t.Any]] = {}
         self._making = threading.Lock()
 
@@ -78,6 +87,34 @@ class Aws:
         with _translated(f"{service} {action}"):
             answer: Json = getattr(self._client(service), action)(**parameters)
         return answer
+
+    def write(self, service: str, action: str, due: t.Callable[[], bool], **parameters: t.Any) -> None:
+        """One attempt. Before each further one, where nothing was done or nobody knows, ``due`` looks anew: whether the
+        change is still to be made. It raises ``conflict`` where somebody else has changed what it is made to.
+
+        The library's own attempts would put it over whatever was done in between.
+        """
+        lost = 0
+        for number in range(ATTEMPTS):
+            try:
+                self._send(service, action, parameters)
+                return
+            except BusyError:
+                if number == ATTEMPTS - 1:
+                    raise
+            except LostAnswerError:
+                lost += 1
+                if not due():
+                    return
+                if lost == MOST_LOST:
+                    raise
+            self._clock.sleep(2 ** (number - 1) * (0.5 + random.random() / 2))  # noqa: S311 -- not all at once
+            if not due():
+                return
+
+    def _send(self, service: str, action: str, parameters: Json) -> None:
+        with _translated(f"{service} {action}"):
+            getattr(self._client(service, attempts=1), action)(**parameters)
 
     def pages(self, service: str, action: str, key: str, **parameters: t.Any) -> list[t.Any]:
         """What is under ``key`` on all pages."""
@@ -90,11 +127,14 @@ class Aws:
         with self._making:
             return Look(self._shared.setdefault(what, Shared(ask)))
 
-    def _client(self, service: str) -> t.Any:
+    def _client(self, service: str, attempts: int = ATTEMPTS) -> t.Any:
         with self._making:  # sessions are not for threads, clients are
-            if service not in self._clients:
-                self._clients[service] = self._session.create_client(service, **self._with)
-            return self._clients[service]
+            if (service, attempts) not in self._clients:
+                config = self._with["config"].merge(retrying(attempts))
+                self._clients[service, attempts] = self._session.create_client(
+                    service, **{**self._with, "config": config}
+                )
+            return self._clients[service, attempts]
 
 
 def batches(items: t.Sequence[T], many: int) -> t.Iterator[list[T]]:
@@ -127,6 +167,18 @@ def _translated(what: str) -> t.Iterator[None]:
         raise _answered(what, error.response) from error
     except (errors.BotoCoreError, errors.HTTPClientError) as error:
         raise _unanswered(what, error, errors) from error
+    except EOFError as error:  # what getpass says where nobody types
+        raise DeniedError(
+            f"{what}: the profile asks for a code, as of a device for MFA, and nobody can type one here",
+            "credentials without a question",
+            "Get a session first, with aws sts assume-role or get-session-token, and give its keys and session_token",
+        ) from error
+    except OSError as error:  # a file that the profile or the environment names
+        raise DeniedError(
+            f"{what}: {error.filename or 'a file'}: {error.strerror or error}",
+            "the files that the profile and the environment variables of AWS name, such as a token",
+            WHO_AM_I,
+        ) from error
     except library.parsers.ResponseParserError as error:
         words = " ".join(str(error).split())[:200]
         raise LostAnswerError(f"{what} got an answer that is not of AWS: {words}", "an answer of AWS", LOOK) from error
@@ -139,7 +191,7 @@ def _answered(what: str, response: Json) -> BlueGreenError:
     kinds: tuple[tuple[tuple[str, ...], BlueGreenError], ...] = (
         (UNKNOWN, DeniedError(said, "credentials that AWS takes", f"They may have expired. {WHO_AM_I}")),
         (DENIED, DeniedError(said, "a policy that allows it", "docs/aws.md has the policy that each stage needs")),
-        (BUSY, UnreachableError(f"{said}, after all attempts", "an answer", "Try again when less is going on")),
+        (BUSY, BusyError(f"{said}, after all attempts", "an answer", "Try again when less is going on")),
         (MISSING, MissingError(said, "one that is there, in this account and region", "See region and profile")),
         (INVALID, InvalidError(said)),
     )

@@ -26,7 +26,7 @@ AWS_SPEC: dict[str, t.Any] = {
 
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ATTEMPTS = 6
-"""For one call: "standard" mode waits up to 1, 2, 4, … seconds in between, at random, so half a minute in all.
+"""For one question: "standard" mode waits up to 1, 2, 4, … seconds in between, at random, so half a minute in all.
 
 Source: docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 """
@@ -44,6 +44,8 @@ def open_session(options: t.Mapping[str, t.Any]) -> tuple[t.Any, dict[str, t.Any
         raise InvalidError(f"timeout is {options['timeout']:g}", "a number of seconds above 0")
     if bool(options["access_key"]) != bool(options["secret_key"]):
         raise InvalidError("only one of access_key and secret_key is set", "both, or none")
+    if options["profile"] and options["access_key"]:
+        raise InvalidError("both profile and access_key are set", "one of them")
     session = library.session.Session(profile=options["profile"] or None)
     session.user_agent_extra = "bluegreen.deploy"
     region = options["region"] or next((os.environ[name] for name in REGIONS if os.environ.get(name)), None)
@@ -57,10 +59,14 @@ def open_session(options: t.Mapping[str, t.Any]) -> tuple[t.Any, dict[str, t.Any
         "endpoint_url": options["endpoint_url"],
         "verify": (options["aws_ca_bundle"] or None) if options["validate_certs"] else False,
         "config": library.config.Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             max_pool_connections=AT_ONCE,
             connect_timeout=options["timeout"],
             read_timeout=options["timeout"],
         ),
         **(keys if options["access_key"] else {}),
     }
+
+
+def retrying(attempts: int) -> t.Any:
+    """A configuration to merge."""
+    return require_botocore().config.Config(retries={"mode": "standard", "total_max_attempts": attempts})

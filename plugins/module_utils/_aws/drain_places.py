@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import ConflictError, MissingError, NotReadyError
-from .client import Aws, CodedError, Json, LostAnswerError, batches
+from .client import Aws, CodedError, Json, batches
 from .forward import short
 from .targets import look_at
 
@@ -97,12 +97,13 @@ class TargetGroup(Place):
         targets = [_sent(self._targets[name]) for name in self.registered]
         try:
             for some in batches(targets, AT_ONCE):
-                self._aws.call("elbv2", "deregister_targets", TargetGroupArn=self.arn, Targets=some)
-        except LostAnswerError:
-            if any(state not in (DRAINING, OUT) for state in self.look().values()):
-                raise
+                self._aws.write("elbv2", "deregister_targets", self._is_in, TargetGroupArn=self.arn, Targets=some)
         finally:
             self._look.outdated()
+
+    def _is_in(self) -> bool:
+        """Whether any of them still is."""
+        return any(state not in (DRAINING, OUT) for state in self.look().values())
 
 
 def names_of(described: Json) -> set[str]:
@@ -145,15 +146,18 @@ class Classic(Place):
         """Draining is switched on before, or what is in flight would be cut."""
         if self.wanted != self.draining:
             attributes = {"ConnectionDraining": self.wanted}
-            self._call("modify_load_balancer_attributes", LoadBalancerAttributes=attributes)
+            self._write("modify_load_balancer_attributes", self._is_not_so, LoadBalancerAttributes=attributes)
         if not self.registered:
             return
         instances = [{"InstanceId": name} for name in self.registered]
-        try:
-            self._call("deregister_instances_from_load_balancer", Instances=instances)
-        except LostAnswerError:
-            if any(state not in (DRAINING, OUT) for state in self.look().values()):
-                raise
+        self._write("deregister_instances_from_load_balancer", self._is_in, Instances=instances)
+
+    def _is_in(self) -> bool:
+        """Whether any of them still is."""
+        return any(state not in (DRAINING, OUT) for state in self.look().values())
+
+    def _is_not_so(self) -> bool:
+        return self._draining() != self.wanted
 
     def check(self, unused: t.Collection[str]) -> None:
         """Refuse what would cut off requests, or leave nobody for those to come."""
@@ -210,6 +214,9 @@ class Classic(Place):
 
     def _call(self, action: str, **asked: t.Any) -> Json:
         return self._aws.call("elb", action, LoadBalancerName=self._balancer, **asked)
+
+    def _write(self, action: str, due: t.Callable[[], bool], **asked: t.Any) -> None:
+        self._aws.write("elb", action, due, LoadBalancerName=self._balancer, **asked)
 
 
 def _classic_state(told: Json, registered: bool) -> str:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from .._errors import BlueGreenError, InvalidError, UndoFailedError, UnsupportedError
+from .._errors import BlueGreenError, ConflictError, InvalidError, UndoFailedError, UnsupportedError
 from .._wait import SYSTEM_CLOCK, Clock
-from .client import Aws, LostAnswerError, batches
+from .client import Aws, batches
 from .drain_order import Order
 from .drain_places import Classic, Delay, Place, TargetGroup
 from .drain_watch import Plan, Watch
@@ -80,7 +80,8 @@ class Draining:
             if during is None:
                 return
             told = f"{group.delay.own} lowered to {during}"
-            self._aws.call("elbv2", "add_tags", ResourceArns=[group.arn], Tags=[{"Key": DELAY_TAG, "Value": told}])
+            tags = [{"Key": DELAY_TAG, "Value": told}]
+            self._aws.write("elbv2", "add_tags", lambda: True, ResourceArns=[group.arn], Tags=tags)
             begun.append((group, Delay.of(during, told)))
             self._set_delay(group.arn, during)
 
@@ -110,16 +111,18 @@ class Draining:
         """The tag is taken off when the delay is back, so that nobody forgets."""
         if delay.was is not None and self._read_delay(group.arn) == delay.lowered:
             self._set_delay(group.arn, delay.was)
-        self._aws.call("elbv2", "remove_tags", ResourceArns=[group.arn], TagKeys=[DELAY_TAG])
+        self._aws.write("elbv2", "remove_tags", lambda: True, ResourceArns=[group.arn], TagKeys=[DELAY_TAG])
 
     def _set_delay(self, arn: str, seconds: int) -> None:
-        """If the answer is lost, the group tells whether it was carried out."""
-        attributes = [{"Key": DELAY, "Value": str(seconds)}]
-        try:
-            self._aws.call("elbv2", "modify_target_group_attributes", TargetGroupArn=arn, Attributes=attributes)
-        except LostAnswerError:
-            if self._read_delay(arn) != seconds:
-                raise
+        before, attributes = self._read_delay(arn), [{"Key": DELAY, "Value": str(seconds)}]
+
+        def due() -> bool:
+            now = self._read_delay(arn)
+            if now not in (before, seconds):
+                raise ConflictError(f"the deregistration delay is now {now} s", f"{before} s", "See who changes it")
+            return now != seconds
+
+        self._aws.write("elbv2", "modify_target_group_attributes", due, TargetGroupArn=arn, Attributes=attributes)
 
     def _arns(self, order: Order) -> list[str]:
         arns = list(find_groups(self._aws, {name: name for name in order.groups}).values())

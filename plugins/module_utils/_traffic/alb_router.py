@@ -12,7 +12,7 @@ import json
 import shlex
 import typing as t
 
-from .._aws.client import Aws, Json, LostAnswerError, connect
+from .._aws.client import Aws, Json, connect
 from .._aws.forward import Forward, group_weights, short
 from .._aws.listeners import (
     balancer_of,
@@ -25,9 +25,9 @@ from .._aws.listeners import (
     look_at_rules,
 )
 from .._aws.targets import is_ready, look_at, members, trouble, zones_without
-from .._errors import InvalidError, MissingError
+from .._errors import ConflictError, InvalidError, MissingError
 from .router import Activity, Capabilities, Router
-from .split import WHOLE, Split, moved
+from .split import CHANGED, WHOLE, Split, moved
 
 MOST_REASONS = 5
 """Targets of which it is told why they are not healthy."""
@@ -54,6 +54,12 @@ class Action:
         found = [each for each in self._look.again() if each[self._arn_key] == self.arn]
         if not found:
             raise MissingError(f"{self.what} is not there", "the one that is named", "See whether it was deleted")
+        if found[0].get("IsDefault"):
+            raise InvalidError(
+                f"rule_arn is {self.arn}, the default rule, which AWS lets nobody modify",
+                "a rule, or the listener whose default it is",
+                f"Set listener_arn to {self.listener} instead of rule_arn",
+            )
         self.known = found[0][self._key]
         return self.known
 
@@ -61,16 +67,19 @@ class Action:
         return self.known if self.known and self._look.is_fresh() else self.read()
 
     def put(self, actions: list[Json]) -> None:
-        """One atomic change. If its answer is lost, what is there tells whether it was made."""
-        if actions == self.known:
+        """One atomic change. It is made again only if nothing was done, and what is there is still what was read."""
+        before = self.known
+        if actions == before:
             return
-        asked = {self._arn_key: self.arn, self._key: actions}
-        try:
-            self._aws.call("elbv2", self._command, **asked)
-        except LostAnswerError:
+
+        def due() -> bool:
             self._look.outdated()
-            if weights(self.read()) != weights(actions):
-                raise
+            now = weights(self.read())
+            if now not in (weights(before), weights(actions)):
+                raise ConflictError(f"{self.what} now forwards to {_words(now)}", _words(weights(before)), CHANGED)
+            return now != weights(actions)
+
+        self._aws.write("elbv2", self._command, due, **{self._arn_key: self.arn, self._key: actions})
         self._look.outdated()
 
     def by_hand(self, actions: list[Json]) -> list[str]:
@@ -215,3 +224,7 @@ def _find(aws: Aws, options: t.Mapping[str, t.Any]) -> Action:
 def weights(actions: t.Sequence[Json]) -> dict[str, int]:
     """By the ARN of the target group, of all actions."""
     return {arn: weight for action in actions for arn, weight in group_weights(action).items()}
+
+
+def _words(found: t.Mapping[str, int]) -> str:
+    return ", ".join(f"{short(arn)} with weight {weight}" for arn, weight in found.items()) or "nobody"

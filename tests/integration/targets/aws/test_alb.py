@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.router import Router
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, switch
+from plugins.module_utils._wait import SYSTEM_CLOCK
 from tests.aws.handle import REGION, SECRET, Aws
 from tests.aws.scene import ZONES, Scene, forward
 from tests.integration.balancer import BLUE, COLOURS, GREEN, green
@@ -424,6 +426,31 @@ def test_a_fault_is_ridden_out_or_told(shop: Shop, what: str, action: str) -> No
     assert SECRET not in json.dumps(told)
 
 
+@pytest.mark.parametrize("fault", ["Throttling", "500", "reset", "after"])
+def test_what_an_operator_sets_between_two_attempts_is_not_overwritten(shop: Shop, fault: str) -> None:
+    """Throttled, or its answer lost: the change is made once, and again only over what was read."""
+    shop.aws.fail("elbv2", "ModifyListener", fault, times=1)
+    router = shop.router()
+    router._action = action = router._place()
+    router.check(GREEN)
+    assert router.read() == BLUE
+    theirs = {shop.blue: 70, shop.green: 30}
+
+    def operate(_seconds: float) -> None:
+        shop.leave(shop.arn, theirs)
+
+    action._aws._clock = replace(SYSTEM_CLOCK, sleep=operate)
+    if fault == "after":  # it was made, as is seen at once, and what the operator sets later stands
+        router.apply(GREEN, BLUE)
+        assert router.read() == GREEN
+        return
+    with pytest.raises(ConflictError) as caught:
+        router.apply(GREEN, BLUE)
+    assert "now forwards to shop-blue with weight 70, shop-green with weight 30" in caught.value.found
+    assert shop.weights() == {"blue": 70, "green": 30}
+    assert len(shop.aws.calls("elbv2", "ModifyListener")) == 2  # ours, which failed, and the operator's
+
+
 def test_a_group_that_is_deleted_in_between_is_missing(shop: Shop) -> None:
     shop.aws.fail(
         "elbv2", "ModifyListener", {"code": "TargetGroupNotFound", "message": "Target groups not found", "status": 400}
@@ -472,7 +499,7 @@ BAD = {
     "nobody there": (lambda _s: {"endpoint_url": "http://127.0.0.1:1", "timeout": 0.2}, "unreachable", "127.0.0.1:1"),
     "half a key": (lambda _s: {"secret_key": None}, "invalid", "only one of access_key and secret_key"),
     "no time": (lambda _s: {"timeout": 0}, "invalid", "timeout is 0"),
-    "unknown profile": (lambda _s: {"profile": "nobody"}, "invalid", "nobody"),
+    "unknown profile": (lambda _s: {"profile": "nobody", "access_key": None, "secret_key": None}, "invalid", "nobody"),
 }
 
 

@@ -33,6 +33,7 @@ from plugins.module_utils._errors import (
     UnsupportedError,
 )
 from plugins.module_utils._wait import Clock
+from tests.unit.plugins.module_utils._aws.fakes import Calls
 
 Json = dict[str, t.Any]
 TEMPLATE = "lt-0123456789abcdef0"
@@ -77,7 +78,7 @@ def activity(number: int, status: str, **more: t.Any) -> Json:
     return {"ActivityId": f"a-{number}", "StatusCode": status, **told, **more}
 
 
-class FakeAws:
+class FakeAws(Calls):
     """Answers from lists, of which the last stays; notes what was asked."""
 
     def __init__(self, *groups: t.Any, activities: t.Sequence[t.Any] = ((),), **answers: t.Any) -> None:

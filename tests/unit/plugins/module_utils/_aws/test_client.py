@@ -13,9 +13,10 @@ pytest.importorskip("botocore")
 
 from botocore import exceptions, parsers
 
-from plugins.module_utils._aws.client import Aws, CodedError, LostAnswerError, _translated
+from plugins.module_utils._aws.client import Aws, BusyError, CodedError, LostAnswerError, _translated
 from plugins.module_utils._aws.connection import AWS_SPEC
-from plugins.module_utils._errors import BlueGreenError
+from plugins.module_utils._errors import BlueGreenError, ConflictError
+from plugins.module_utils._wait import Clock
 
 OPTIONS = {name: option.get("default") for name, option in AWS_SPEC.items()}
 
@@ -65,6 +66,8 @@ def translated(error: Exception) -> BlueGreenError:
         (exceptions.SSLError(endpoint_url="https://x", error="self signed"), "unreachable", "self signed"),
         (exceptions.ParamValidationError(report="no"), "invalid", "no"),
         (exceptions.ProfileNotFound(profile="x"), "invalid", "x"),
+        (EOFError(), "denied", "asks for a code"),
+        (FileNotFoundError(2, "No such file", "/var/token"), "denied", "/var/token"),
         (parsers.ResponseParserError("<html>\nno"), "unreachable", "an answer that is not of AWS: <html> no"),
     ],
 )
@@ -90,6 +93,7 @@ def test_what_may_have_been_done_is_told_apart() -> None:
         ({"access_key": "x"}, "only one of access_key and secret_key"),
         ({"secret_key": "x"}, "only one of access_key and secret_key"),
         ({"profile": "nobody"}, "nobody"),
+        ({"profile": "x", "access_key": "x", "secret_key": "y"}, "both profile and access_key"),
         ({}, "expected region"),
     ],
 )
@@ -101,3 +105,65 @@ def test_options_that_cannot_be_right(options: dict[str, t.Any], said: str, monk
     with pytest.raises(BlueGreenError, match=said) as caught:
         Aws({**OPTIONS, **options}).call("elbv2", "describe_listeners")
     assert caught.value.code == "invalid"
+
+
+# --- Changes ----------------------------------------------------------------------------------------------
+
+
+class Scripted(Aws):
+    """What befalls each attempt of a change; a lost one was made or not."""
+
+    def __init__(self, *script: BaseException | None) -> None:
+        self.script, self.slept = [*script], list[float]()
+        self._clock = Clock(now=lambda: 0.0, sleep=self.slept.append)
+
+    def _send(self, service: str, action: str, parameters: dict[str, t.Any]) -> None:
+        failure = self.script.pop(0)
+        if failure:
+            raise failure
+
+
+BUSY, LOST = BusyError("busy"), LostAnswerError("lost")
+
+
+@pytest.mark.parametrize(
+    ("script", "due", "left", "looked"),
+    [
+        ((None,), [], 0, 0),
+        ((BUSY, None), [True], 0, 1),
+        ((BUSY, None), [False], 1, 1),  # somebody else has made it meanwhile
+        ((LOST, None), [False], 1, 1),  # it was made
+        ((LOST, None), [True, True], 0, 2),
+        ((LOST, None), [True, False], 1, 2),  # it was only late
+    ],
+)
+def test_a_change_is_made_again_only_after_a_look(
+    script: tuple[BaseException | None, ...], due: list[bool], left: int, looked: int
+) -> None:
+    aws, looks = Scripted(*script), list[bool]()
+
+    def look() -> bool:
+        looks.append(due[len(looks)])
+        return looks[-1]
+
+    aws.write("elbv2", "modify_listener", look)
+    assert (len(aws.script), len(looks)) == (left, looked)
+
+
+def test_somebody_elses_change_in_between_ends_it() -> None:
+    def look() -> bool:
+        raise ConflictError("changed")
+
+    aws = Scripted(BUSY, None)
+    with pytest.raises(ConflictError):
+        aws.write("elbv2", "modify_listener", look)
+    assert len(aws.script) == 1
+
+
+@pytest.mark.parametrize(("failure", "attempts"), [(BUSY, 6), (LOST, 3)])
+def test_after_some_attempts_the_last_failure_is_told(failure: BlueGreenError, attempts: int) -> None:
+    aws = Scripted(*[failure] * 9)
+    with pytest.raises(type(failure)):
+        aws.write("elbv2", "modify_listener", lambda: True)
+    assert len(aws.script) == 9 - attempts
+    assert all(before < after for before, after in zip(aws.slept, aws.slept[2:], strict=False))

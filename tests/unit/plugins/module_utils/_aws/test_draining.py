@@ -25,6 +25,7 @@ from plugins.module_utils._errors import BlueGreenError, DeniedError
 from plugins.module_utils._health.probe import Answer, parse_condition
 from plugins.module_utils._wait import Clock
 from plugins.modules import target_drain
+from tests.unit.plugins.module_utils._aws.fakes import Calls
 from tests.unit.plugins.modules.process import as_spec, bare, documented_options
 
 ARN = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
@@ -53,7 +54,7 @@ class Time:
         return Clock(lambda: self.now, self.sleep)
 
 
-class Cloud:
+class Cloud(Calls):
     """As much of AWS as a drain asks for. Targets drain for the delay of their group, idle or not."""
 
     def __init__(self, time: Time, targets: t.Sequence[str] = ("i-1",)) -> None:
@@ -502,7 +503,7 @@ def test_the_state_of_an_instance(state: str, description: str, registered: bool
     assert drain_places._classic_state({"State": state, "Description": description}, registered) == expected
 
 
-class Old:
+class Old(Calls):
     """A classic load balancer; its instances are out at once, and the first of them is terminated then."""
 
     def __init__(self) -> None:
