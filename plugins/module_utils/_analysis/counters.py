@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from .._errors import UnsupportedError
 from .._traffic.route import Route, counting, of_all
-from .._traffic.router import Counted
+from .._traffic.router import Activity, Counted
 from .watch import Count, Limits, Verdict, check_times, watch
 
-NOBODY_COUNTS = "nothing was watched: the provider of these routes counts no requests"
+NOBODY_COUNTS = "nothing could be watched: the provider of these routes counts no requests, and knows no members"
 ONLY_READY = "only its members were watched, which were ready: the provider of these routes counts no requests"
 
 
@@ -31,35 +31,50 @@ def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Calla
 
 
 def _members(routes: t.Sequence[Route], colour: str, times: t.Mapping[str, t.Any]) -> Verdict:
-    if all(ready is None for ready in of_all(lambda route: _ready(route, colour), routes)):
-        return Verdict("inconclusive", NOBODY_COUNTS, counted=False)
-    seen = watch(lambda: counts(routes, colour), Limits(None, None, 1), **times)
-    return replace(seen, counted=False, reason=ONLY_READY if seen.verdict == "inconclusive" else seen.reason)
+    """The whole time is spent, whatever can be seen: what is wrong may show elsewhere meanwhile."""
+    known: list[Activity] = []
+
+    def look() -> Count:
+        now = _of(routes, colour)
+        known.extend(now)
+        return _count([], now)
+
+    seen = watch(look, Limits(None, None, 1), **times)
+    told = ONLY_READY if known else NOBODY_COUNTS
+    lost = seen.verdict != "inconclusive" or not seen.samples
+    return replace(seen, counted=False, reason=seen.reason if lost else told)
 
 
 def counts(routes: t.Sequence[Route], colour: str) -> Count:
     """The counts of one colour over all routes; latency is the mean over requests, None where a route tells none."""
     counted, rest = counting(routes), [route for route in routes if route not in counting(routes)]
     seen = of_all(lambda route: _counted(route, colour), counted)
-    requests = sum(one.answered for one, _ready in seen)
-    untold = any(one.latency_ms is None for one, _ready in seen)
-    waited = sum((one.latency_ms or 0.0) * one.answered for one, _ready in seen)
-    errors = sum(one.errors for one, _ready in seen)
-    known = [ready for _one, ready in seen] + of_all(lambda route: _ready(route, colour), rest)
+    return _count([t.cast(Counted, one.counted) for one in seen], [*seen, *_of(rest, colour)])
+
+
+def _count(counted: t.Sequence[Counted], known: t.Sequence[Activity]) -> Count:
+    requests = sum(one.answered for one in counted)
+    waited = sum((one.latency_ms or 0.0) * one.answered for one in counted)
+    untold = any(one.latency_ms is None for one in counted)
     # a route without a ready member serves nobody, however many another one has
-    ready = min((many for many in known if many is not None), default=None)
-    return Count(requests, errors, None if untold else waited / max(1, requests), ready)
+    fewest = min(known, key=lambda one: one.ready, default=None)
+    return Count(
+        requests,
+        sum(one.errors for one in counted),
+        None if untold else waited / max(1, requests),
+        fewest.ready if fewest else None,
+        fewest.members if fewest else None,
+    )
 
 
-def _counted(route: Route, colour: str) -> tuple[Counted, int | None]:
+def _counted(route: Route, colour: str) -> Activity:
     seen = route.router.observe()
-    counted = seen[colour].counted if seen else None
-    if not seen or counted is None:
+    if not seen or seen[colour].counted is None:
         raise UnsupportedError("this provider does not count requests", "one that does", "Watch metrics of the app")
-    return counted, seen[colour].ready
+    return seen[colour]
 
 
-def _ready(route: Route, colour: str) -> int | None:
-    """Members that would be given a request now. None: the provider does not know its members."""
-    seen = route.router.observe()
-    return seen[colour].ready if seen else None
+def _of(routes: t.Sequence[Route], colour: str) -> list[Activity]:
+    """Of the routes whose provider knows its members."""
+    seen = of_all(lambda route: route.router.observe(), routes)
+    return [each[colour] for each in seen if each]

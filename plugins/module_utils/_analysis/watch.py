@@ -19,7 +19,7 @@ TOTAL = 10
 """So many answers, all of them errors, are a total failure, however few requests that are."""
 
 UNREADY = 2
-"""So many looks in a row that find no member ready are no blink of a health check any more."""
+"""So many looks in a row that find no member ready, or fewer than half, are no blink of a health check any more."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Count:
     """None: it cannot be told how long answers take."""
     ready: int | None = None
     """Members that would be given a request now. None: nobody told."""
+    members: int | None = None
+    """All of them."""
 
     def follows(self, before: Count) -> bool:
         """Was it counted on, without a reset in between?"""
@@ -85,6 +87,34 @@ class Verdict:
     def as_result(self) -> dict[str, t.Any]:
         share = round(100 * self.errors / self.requests, 3) if self.requests else None
         return {**asdict(self), "error_share": share, "samples": [asdict(sample) for sample in self.samples]}
+
+
+class _Members:
+    """Whether they become fewer, not as somebody takes them away, but as they cease to be ready."""
+
+    def __init__(self) -> None:
+        self.unready = 0
+        """Looks in a row that found none ready."""
+        self._few = 0
+        self._most, self._now = 0, Count(0, 0, None)
+
+    def add(self, count: Count) -> None:
+        self._most, self._now = max(self._most, count.ready or 0), count
+        self.unready = self.unready + 1 if count.ready == 0 else 0
+        self._few = self._few + 1 if self.lost() and 2 * (count.ready or 0) < self._most else 0
+
+    def lost(self) -> str:
+        """In words. Empty: they are as many as they were."""
+        ready, members = self._now.ready, self._now.members
+        if ready is None or members is None or ready >= min(self._most, members):
+            return ""
+        return f"{ready} of {members} members are ready, and {self._most} were before"
+
+    def bad(self) -> str | None:
+        """Why the colour cannot go on serving."""
+        if self.unready >= UNREADY:
+            return "none of its members is ready"
+        return self.lost() if self._few >= UNREADY else None
 
 
 class _Window:
@@ -127,7 +157,7 @@ def watch(
     """
     check_times(duration, interval, window)
     seen, totals, samples = _Window(window), _Window(float("inf")), []
-    blind, unready, reason, last = 0, 0, "", None
+    members, blind, reason, last = _Members(), 0, "", None
     whole = Count(0, 0, 0.0)
     deadline = clock.now() + duration
     while True:
@@ -140,19 +170,21 @@ def watch(
             step = _since(last, count) if last and count.follows(last) else Count(0, 0, count.latency_ms)
             samples.append(Sample(_now(), step.requests, step.errors, _rounded(count.latency_ms)))
             last = count
-            unready = unready + 1 if count.ready == 0 else 0
-            bad = _total(recent, limits, unready) or (None if pooled else past(recent, limits))
+            members.add(count)
+            bad = members.bad() or _total(recent, limits) or (None if pooled else past(recent, limits))
             if bad:
                 return _verdict("fail", bad, whole, blind, samples)
         left = deadline - clock.now()
-        if left <= 0 and (count is None or not unready):
+        if left <= 0 and (count is None or not members.unready):
             break
         clock.sleep(min(interval, left) if left > 0 else interval)  # none was ready at the end: look once more
-    if blind and (unready or blind >= len(samples)):
+    if blind and (members.unready or blind >= len(samples)):
         lost = f"{blind} of {blind + len(samples)} looks failed; the last: {reason}"
         return _verdict("blind", lost, whole, blind, samples)
-    bad = _total(whole, limits, unready)
+    bad = members.bad() or _total(whole, limits)
     verdict, told = ("fail", bad) if bad else _in_the_end(whole, limits, duration, pooled)
+    if verdict == "pass" and members.lost():
+        verdict, told = "inconclusive", f"{told}, but {members.lost()}"
     return replace(_verdict(verdict, told, whole, blind, samples), pooled=pooled and verdict == "inconclusive")
 
 
@@ -173,13 +205,11 @@ def too_few(whole: Count, limits: Limits, seconds: float) -> str:
 
 
 def _since(first: Count, count: Count) -> Count:
-    return Count(count.requests - first.requests, count.errors - first.errors, count.latency_ms, count.ready)
+    return replace(count, requests=count.requests - first.requests, errors=count.errors - first.errors)
 
 
-def _total(recent: Count, limits: Limits, unready: int) -> str | None:
+def _total(recent: Count, limits: Limits) -> str | None:
     """Why the colour serves nobody at all."""
-    if unready >= UNREADY:
-        return "none of its members is ready"
     judged = limits.max_error_share is not None and limits.max_error_share < 100
     if judged and recent.requests >= TOTAL and recent.errors >= recent.requests:
         return f"all of {recent.requests} answers were errors"

@@ -140,8 +140,8 @@ def _table(backend: str, answer: str, separator: str) -> t.Iterator[Row]:
             "a backend for each colour",
             "Name the backends in the route's haproxy options, or add it to HAProxy's configuration",
         )
-    rows = csv.reader(text.splitlines(), delimiter=separator)
-    names = next(rows)
+    header, _end, body = text.partition("\n")
+    names, rows = header.split(separator), csv.reader(body.splitlines(), delimiter=separator)
     places = [place for place, name in enumerate(names) if name in WANTED]
     picked = itemgetter(*places)
     wanted = picked(names)

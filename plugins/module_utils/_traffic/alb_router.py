@@ -128,13 +128,17 @@ class Alb(Router):
         self._place().put(forward.holding(wanted, only=self._cut))
 
     def verify(self, wanted: Split) -> bool | None:
-        """The weights are read back, and the leading colour has a healthy target."""
+        """The weights are read back, and the leading colour has a healthy target.
+
+        None: it has none, and is to be gone to all the same: with all of its targets unhealthy AWS asks each of them.
+        """
         if self.read() != wanted:
             return False
         if not wanted.leader:
             return True
         self._look_at_targets(wanted.leader)
-        return self._activity(wanted.leader).ready > 0
+        ready = self._activity(wanted.leader).ready > 0
+        return None if not ready and (self.home or self.forced) else ready
 
     def by_hand(self, wanted: Split) -> str:
         named = (("--region", "region"), ("--profile", "profile"), ("--endpoint-url", "endpoint_url"))

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from demo.rig import wait_until
 from plugins.module_utils._aws import client, shared
 from plugins.module_utils._aws.connection import AWS_SPEC
 from plugins.module_utils._errors import BlueGreenError, ConflictError
@@ -449,6 +450,44 @@ def test_what_an_operator_sets_between_two_attempts_is_not_overwritten(shop: Sho
     assert "now forwards to shop-blue with weight 70, shop-green with weight 30" in caught.value.found
     assert shop.weights() == {"blue": 70, "green": 30}
     assert len(shop.aws.calls("elbv2", "ModifyListener")) == 2  # ours, which failed, and the operator's
+
+
+def dead(shop: Shop) -> None:
+    """Both colours, as when the database that they share is down; and nobody has a weight."""
+    for colour, ports in PORTS.items():
+        for port in ports:
+            shop.tell(colour, port, "unhealthy")
+    shop.leave(shop.arn, {shop.blue: 0, shop.green: 0})
+
+
+def test_the_way_home_is_open_where_both_colours_are_unhealthy(shop: Shop) -> None:
+    """With all of its targets unhealthy a load balancer of AWS sends requests to each of them."""
+    dead(shop)
+    assert shop.traffic(to="blue")["failure"]["code"] == "not_ready"
+    (home,) = shop.traffic(to="blue", all_or_nothing=False)["routes"]
+    assert (home["verified"], shop.weights()) == (None, {"blue": 100, "green": 0})
+
+
+def test_force_moves_to_an_unhealthy_colour_and_leaves_it_there(shop: Shop) -> None:
+    dead(shop)
+    (forced,) = shop.traffic(to="green", force=True)["routes"]
+    assert (forced["verified"], shop.weights()) == (None, {"blue": 0, "green": 100})
+
+
+def test_a_colour_of_which_most_targets_fall_ill_while_it_is_watched_goes_home(shop: Shop) -> None:
+    """A target group with one healthy target of two passes its own checks."""
+    told: dict[str, Any] = {}
+
+    def release() -> None:
+        told.update(shop.traffic(to="green", watch={"duration": 120, "interval": 0.2}))
+
+    watching = threading.Thread(target=release)
+    watching.start()
+    wait_until(lambda: shop.weights() == {"blue": 0, "green": 100}, 60, "green has the traffic")
+    for port in PORTS["green"]:
+        shop.tell("green", port, "unhealthy")
+    watching.join(60)
+    assert (told["failure"]["code"], shop.weights()) == ("threshold_exceeded", {"blue": 100, "green": 0})
 
 
 def test_a_group_that_is_deleted_in_between_is_missing(shop: Shop) -> None:

@@ -30,14 +30,14 @@ def routes(*counted: Activity | None) -> list[Route]:
 @pytest.mark.parametrize(
     ("counted", "count"),
     [
-        ([Activity(2, 2, Counted(0, 100, 3, 5.0))], Count(100, 3, 5.0, 2)),
-        ([Activity(2, 2, Counted(0, 100, 3, 5.0)), Activity(2, 1, Counted(0, 300, 1, 9.0))], Count(400, 4, 8.0, 1)),
-        ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 2, Counted(0, 10, 0, 9.0))], Count(10, 0, 9.0, 2)),
-        ([Activity(2, 2, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0, 2)),
+        ([Activity(2, 2, Counted(0, 100, 3, 5.0))], Count(100, 3, 5.0, 2, 2)),
+        ([Activity(2, 2, Counted(0, 100, 3, 5.0)), Activity(2, 1, Counted(0, 300, 1, 9.0))], Count(400, 4, 8.0, 1, 2)),
+        ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 2, Counted(0, 10, 0, 9.0))], Count(10, 0, 9.0, 2, 2)),
+        ([Activity(2, 2, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0, 2, 2)),
         # a route that serves nobody, beside one that does
-        ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 0, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0, 0)),
-        ([Activity(2, 2, Counted(0, 100, 30, 5.0, answers=120))], Count(120, 30, 5.0, 2)),
-        ([Activity(2, 2, Counted(0, 100, 30, None))], Count(100, 30, None, 2)),
+        ([Activity(2, 2, Counted(0, 0, 0, 0.0)), Activity(2, 0, Counted(0, 0, 0, 0.0))], Count(0, 0, 0.0, 0, 2)),
+        ([Activity(2, 2, Counted(0, 100, 30, 5.0, answers=120))], Count(120, 30, 5.0, 2, 2)),
+        ([Activity(2, 2, Counted(0, 100, 30, None))], Count(100, 30, None, 2, 2)),
     ],
 )
 def test_a_colour_is_counted_over_all_routes(counted: list[Activity], count: Count) -> None:
@@ -95,4 +95,4 @@ def test_where_nobody_counts_it_is_seen_that_members_are_ready(
     named = [Route(f"r{number}", router) for number, router in enumerate(routers)]
     found = watcher(named, {**WATCH, "min_requests": 50, "pooled": False})("green")
     assert (found.verdict, found.reason, found.counted) == (verdict, reason, counted)
-    assert bool(found.samples) == (reason != NOBODY_COUNTS)
+    assert len(found.samples) > 1 or verdict == "fail"  # the time is spent, also where nothing can be seen

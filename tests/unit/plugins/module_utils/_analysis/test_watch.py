@@ -219,3 +219,32 @@ def test_a_limit_that_nobody_can_look_at_is_blind_and_no_pass(pooled: bool) -> N
     assert result.reason == "the load balancer does not tell how long answers take, and max_latency_ms is set"
     assert watched(untold, Limits(1, None, 10))[0].verdict == "pass"
     assert watched([Count(0, 0, None), Count(500, 50, None)], Limits(1, 9, 10))[0].verdict == "fail"
+
+
+def ready(*many: int, members: int = 4) -> list[Look]:
+    """Members that are ready at each look, while nobody errs."""
+    return [Count(1000 + 100 * second, 0, 5.0, one, members) for second, one in enumerate(many)]
+
+
+@pytest.mark.parametrize(
+    ("looks", "verdict", "seconds", "reason"),
+    [
+        (ready(4, 4, 4, 4), "pass", 3, "0 of 300 answers were errors"),
+        (ready(4, 1, 4, 4), "pass", 3, "0 of 300 answers were errors"),
+        (ready(4, 1, 1, 4), "fail", 2, "1 of 4 members are ready, and 4 were before"),
+        (
+            ready(1, 4, 3, 3),
+            "inconclusive",
+            3,
+            "0 of 300 answers were errors, but 3 of 4 members are ready, and 4 were",
+        ),
+        (ready(1, 2, 3, 4), "pass", 3, "0 of 300 answers were errors"),  # they come up
+        (ready(4, 2, 2, 2, members=2), "pass", 3, "0 of 300 answers were errors"),  # somebody scales down
+    ],
+)
+def test_a_colour_that_loses_members_while_it_is_watched_does_not_pass(
+    looks: list[Look], verdict: str, seconds: float, reason: str
+) -> None:
+    seen, took = watched(looks)
+    assert (seen.verdict, took) == (verdict, seconds), seen.reason
+    assert seen.reason.startswith(reason)
