@@ -18,6 +18,7 @@ from .._requires import require_kubernetes
 from .._wait import SYSTEM_CLOCK, Clock
 from .client import Client, Json, RefusedContentError, Watched
 from .pods import is_leaving, name_of, trouble
+from .rollout import gave_up, is_complete, label_selector, progress, refused, waits_for
 
 REVISION = "deployment.kubernetes.io/revision"
 HASH = "pod-template-hash"
@@ -42,7 +43,7 @@ class State:
 
     replicas: int
     images: t.Mapping[str, str]
-    """By container."""
+    """By container, those that run before the others included."""
 
     def as_result(self) -> dict[str, t.Any]:
         return {"replicas": self.replicas, "images": dict(self.images)}
@@ -80,10 +81,9 @@ class Deployment:
         operations: list[Json] = []
         if to.replicas != now.replicas:
             operations += _replace("/spec/replicas", now.replicas, to.replicas)
-        for number, container in enumerate(self._seen["spec"]["template"]["spec"]["containers"]):
+        for place, container in _containers(self._seen):
             image = to.images[container["name"]]
             if image != container["image"]:
-                place = f"/spec/template/spec/containers/{number}"
                 operations.append({"op": "test", "path": f"{place}/name", "value": container["name"]})
                 operations += _replace(f"{place}/image", container["image"], image)
         if not operations:
@@ -127,17 +127,19 @@ class Deployment:
 
     def completes(self, within: float) -> bool:
         """Whether the rollout is complete, or becomes so within so many seconds."""
-        return self._watched().until(lambda items: any(map(_is_complete, items)), within)
+        return self._watched().until(lambda items: any(map(is_complete, items)), within)
 
     def wait(self, timeout: float) -> None:
         """Until the rollout is complete. Raises ``not_ready`` at once where a pod cannot run, and ``timeout``."""
         deadline = self._clock.now() + timeout
-        watched = self._watched()
-        while not watched.until(lambda items: any(map(_is_complete, items)), SLICE):
-            self._look_for_trouble(watched.items)
+        watched, before = self._watched(), ""
+        while not watched.until(lambda items: any(map(is_complete, items)), SLICE):
+            before = self._look_for_trouble(watched.items, before)
             if self._clock.now() >= deadline:
+                waits = self._first(watched.items, waits_for)
                 raise TimeLimitError(
-                    f"after {timeout:g} s Deployment {self.name} has {_progress(watched.items)}",
+                    f"after {timeout:g} s Deployment {self.name} has {progress(watched.items)}"
+                    + (f"; {waits}" if waits else ""),
                     "all of them, and no other",
                     f"See kubectl -n {self._namespace} describe deployment {self.name}",
                 )
@@ -146,30 +148,44 @@ class Deployment:
         path, mine = f"{self._all}/deployments", f"metadata.name={self.name}"
         return Watched(self._client, path, self._clock, fieldSelector=mine)
 
-    def _look_for_trouble(self, items: t.Sequence[Json]) -> None:
-        for item in items:
-            why = _gave_up(item) or self._trouble_of(item)
-            if why:
-                raise NotReadyError(
-                    f"Deployment {self.name}: {why}",
-                    "pods that run",
-                    f"See kubectl -n {self._namespace} describe deployment {self.name}",
-                )
+    def _look_for_trouble(self, items: t.Sequence[Json], before: str) -> str:
+        """Raises where no waiting helps, and where pods cannot be made, which the look ``before`` has seen, too.
 
-    def _trouble_of(self, item: Json) -> str | None:
+        Returns why they cannot be made.
+        """
+        why_not_made = next(filter(None, map(refused, items)), "")
+        why = next(filter(None, map(gave_up, items)), None) or self._first(items, _lasting)
+        if why_not_made and before:
+            why = why or why_not_made
+        if why:
+            raise NotReadyError(
+                f"Deployment {self.name}: {why}",
+                "pods that run",
+                f"See kubectl -n {self._namespace} describe deployment {self.name}",
+            )
+        return why_not_made
+
+    def _first(self, items: t.Sequence[Json], tell: t.Callable[[Json], str | None]) -> str | None:
         """Of the pods of the newest revision: those before it may have been in trouble, and are on their way out."""
-        selector = ",".join(f"{k}={v}" for k, v in item["spec"]["selector"].get("matchLabels", {}).items())
-        sets = self._client.get(f"{self._all}/replicasets", labelSelector=selector)["items"]
-        revision = item["metadata"].get("annotations", {}).get(REVISION)
-        newest = [one for one in sets if one["metadata"].get("annotations", {}).get(REVISION) == revision]
-        for one in newest:
-            mine = f"{selector},{HASH}={one['metadata']['labels'][HASH]}"
-            pods = self._client.get(f"/api/v1/namespaces/{self._namespace}/pods", labelSelector=mine)["items"]
-            for pod in pods:
-                why = None if is_leaving(pod) else trouble(pod)
-                if why and not why.startswith(PASSING):
+        for item in items:
+            for pod in self._newest_pods(item):
+                why = None if is_leaving(pod) else tell(pod)
+                if why:
                     return f"pod {name_of(pod)}: {why}"
         return None
+
+    def _newest_pods(self, item: Json) -> list[Json]:
+        selector = label_selector(item)
+        sets = self._client.get(f"{self._all}/replicasets", labelSelector=selector)["items"]
+        revision = item["metadata"].get("annotations", {}).get(REVISION)
+        pods: list[Json] = []
+        for one in sets:
+            owners = [each.get("uid") for each in one["metadata"].get("ownerReferences") or ()]
+            mine = item["metadata"]["uid"] in owners
+            if mine and one["metadata"].get("annotations", {}).get(REVISION) == revision:
+                labels = f"{selector},{HASH}={one['metadata']['labels'][HASH]}"
+                pods += self._client.get(f"/api/v1/namespaces/{self._namespace}/pods", labelSelector=labels)["items"]
+        return pods
 
     def _check_autoscaler(self, replicas: int) -> None:
         """Between 1 and its minimum, or above its maximum, it would change the number again; at 0 it rests."""
@@ -185,13 +201,28 @@ class Deployment:
                 )
 
 
+def _lasting(pod: Json) -> str | None:
+    why = trouble(pod)
+    return why if why and not why.startswith(PASSING) else None
+
+
 def _replace(path: str, now: t.Any, to: t.Any) -> list[Json]:
     return [{"op": "test", "path": path, "value": now}, {"op": "replace", "path": path, "value": to}]
 
 
 def _state(item: Json) -> State:
-    containers = item["spec"]["template"]["spec"]["containers"]
-    return State(item["spec"].get("replicas", 1), {each["name"]: each["image"] for each in containers})
+    images = {each["name"]: each["image"] for _place, each in _containers(item)}
+    return State(item["spec"].get("replicas", 1), images)
+
+
+def _containers(item: Json) -> list[tuple[str, Json]]:
+    """Where each is, as a JSON Pointer, and the container; those that run before the others, too."""
+    spec = item["spec"]["template"]["spec"]
+    return [
+        (f"/spec/template/spec/{kind}/{number}", container)
+        for kind in ("containers", "initContainers")
+        for number, container in enumerate(spec.get(kind) or ())
+    ]
 
 
 def _requests(item: Json) -> Counter[str]:
@@ -213,29 +244,3 @@ def _quantity(text: str) -> t.Any:
 
 def _amount(resource: str, many: t.Any) -> str:
     return f"{float(many / 2**20):g} MiB of memory" if resource == "memory" else f"{float(many):g} cpu"
-
-
-def _is_complete(item: Json) -> bool:
-    status, replicas = item.get("status", {}), item["spec"].get("replicas", 1)
-    kinds = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-    current = status.get("observedGeneration", 0) >= item["metadata"]["generation"]
-    return current and all(status.get(kind, 0) == replicas for kind in kinds)
-
-
-def _gave_up(item: Json) -> str | None:
-    """The Deployment's own words, once its progress deadline is over."""
-    current = item.get("status", {}).get("observedGeneration", 0) >= item["metadata"]["generation"]
-    for condition in item.get("status", {}).get("conditions") or ():
-        if current and condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
-            return str(condition.get("message") or condition["reason"])
-    return None
-
-
-def _progress(items: t.Sequence[Json]) -> str:
-    for item in items:
-        status, replicas = item.get("status", {}), item["spec"].get("replicas", 1)
-        return (
-            f"{status.get('updatedReplicas', 0)} of {replicas} pods updated, {status.get('availableReplicas', 0)} "
-            f"available, and {status.get('replicas', 0)} in all"
-        )
-    return "gone"

@@ -21,14 +21,16 @@ BY_NAME = ("containers", "initContainers", "env", "volumes", "ports")
 """Lists whose items have names, in which their order does not matter."""
 NOT_SHOWN = "*.env.*.value"
 REFERENCES = {
-    "configMapRef": ("ConfigMap", "name"),
-    "configMapKeyRef": ("ConfigMap", "name"),
-    "configMap": ("ConfigMap", "name"),
-    "secretRef": ("Secret", "name"),
-    "secretKeyRef": ("Secret", "name"),
-    "secret": ("Secret", "secretName"),
+    "configMapRef": ("ConfigMap", ("name",)),
+    "configMapKeyRef": ("ConfigMap", ("name",)),
+    "configMap": ("ConfigMap", ("name",)),
+    "secretRef": ("Secret", ("name",)),
+    "secretKeyRef": ("Secret", ("name",)),
+    "secret": ("Secret", ("secretName", "name")),  # a volume, or a source of a projected one
 }
-"""By field of a pod's spec: the kind that it refers to, and in which field."""
+"""By field of a pod's spec: the kind that it refers to, and in which of the fields."""
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
+"""Written by C(kubectl rollout restart), at one time or another."""
 
 Reference = tuple[str, str]
 Contents = t.Mapping[Reference, str]
@@ -45,7 +47,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """A place in the Deployment's pod template, dotted, and what each side has there."""
+    """A place in the Deployment's pod template, dotted, and what each side has there; C(metadata) is that of the pods,
+    and C(replicas), C(strategy) and C(minReadySeconds) are the Deployment's."""
 
     place: str
     live: t.Any
@@ -80,7 +83,14 @@ def differences(live: Side, idle: Side, contents: Contents, ignore: t.Sequence[s
 def _leaves(side: Side, contents: Contents) -> t.Iterator[tuple[str, t.Any]]:
     spec = side.deployment["spec"]
     yield "replicas", spec.get("replicas", 1)
-    for place, value in _flat(spec["template"]["spec"], (), contents):
+    metadata = spec["template"].get("metadata") or {}
+    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != RESTARTED}
+    around = {
+        "strategy": spec.get("strategy") or {},
+        "minReadySeconds": spec.get("minReadySeconds", 0),
+        "metadata": {"labels": metadata.get("labels") or {}, "annotations": annotations},
+    }
+    for place, value in _flat({**around, **spec["template"]["spec"]}, (), contents):
         yield ".".join(place), _OWN_COLOUR if value == side.colour else value
 
 
@@ -105,22 +115,25 @@ def _flat(value: t.Any, place: tuple[str, ...], contents: Contents) -> t.Iterato
 
 def _resolved(key: str, inner: t.Any, contents: Contents) -> t.Any:
     """A reference by the content that it leads to, not by its name."""
-    if key not in REFERENCES or not isinstance(inner, dict):
-        return inner
-    kind, field = REFERENCES[key]
-    if field not in inner:
-        return inner
-    found = contents.get((kind, inner[field]))
-    return {**inner, field: f"content {found}"} if found else inner
+    for kind, field in _reference(key, inner):
+        found = contents.get((kind, inner[field]))
+        return {**inner, field: f"content {found}"} if found else inner
+    return inner
 
 
 def _references(value: t.Any) -> t.Iterator[Reference]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
-        kind, field = REFERENCES.get(key, ("", "")) if isinstance(key, str) else ("", "")
-        if kind and isinstance(inner, dict) and field in inner:
+        for kind, field in _reference(key, inner):
             yield kind, inner[field]
         yield from _references(inner)
+
+
+def _reference(key: t.Any, inner: t.Any) -> t.Iterator[tuple[str, str]]:
+    """The kind that a field refers to, and where its name is; none where it is no reference."""
+    kind, fields = REFERENCES.get(key, ("", ())) if isinstance(key, str) else ("", ())
+    if isinstance(inner, dict):
+        yield from ((kind, field) for field in fields if field in inner)
 
 
 def _repository(image: str) -> str:

@@ -12,6 +12,7 @@ import typing as t
 
 from .._traffic.router import Activity
 from .client import Json
+from .rollout import waits_for
 
 MOST_REASONS = 5
 """Pods of which it is told why they are not ready."""
@@ -55,7 +56,7 @@ def why_unready(pod: Json) -> str | None:
     """None: it is ready."""
     if is_ready(pod):
         return None
-    return trouble(pod) or f"it is not ready ({phase(pod) or 'no phase'})"
+    return trouble(pod) or waits_for(pod) or f"it is not ready ({phase(pod) or 'no phase'})"
 
 
 def activity(pods: t.Sequence[Json], why: t.Callable[[Json], str | None] = why_unready) -> Activity:

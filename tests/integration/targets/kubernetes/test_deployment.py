@@ -114,6 +114,67 @@ def test_who_keeps_no_history_is_warned(shop: Any) -> None:
     shop.cluster.apply(deployment(shop.namespace, "green", "demo-app:1.1", replicas=2, revisionHistoryLimit=10))
 
 
+def test_the_image_of_an_init_container_is_set_like_any_other(shop: Any) -> None:
+    manifest = deployment(shop.namespace, "green", "demo-app:1.1", replicas=2)
+    manifest["spec"]["template"]["spec"]["initContainers"] = [{"name": "migrate", "image": "demo-app:1.1"}]
+    shop.cluster.apply(manifest)
+    try:
+        assert deploy(shop, images={"app": "demo-app:1.2", "migrate": "demo-app:1.2"})["changed"]
+        (init,) = shop.cluster.get(manifest)["spec"]["template"]["spec"]["initContainers"]
+        assert (has(shop, "green"), init["image"]) == ((2, "demo-app:1.2"), "demo-app:1.2")
+    finally:
+        manifest["spec"]["template"]["spec"]["initContainers"] = None
+        shop.cluster.apply(manifest)
+
+
+def used(quota: Any) -> Any:
+    return quota.get("status", {}).get("used", {}).get("pods")
+
+
+def test_pods_that_a_quota_does_not_let_in_end_the_wait_with_its_words(shop: Any) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"namespace": shop.namespace, "name": "few"},
+        "spec": {"hard": {"pods": "4"}},
+    }
+    shop.cluster.apply(quota)
+    try:
+        wait_until(
+            lambda: shop.cluster.get(quota).get("status", {}).get("used", {}).get("pods") == "4", 60, "it counts"
+        )
+        told = deploy(shop, images={"app": "demo-app:1.2"})
+    finally:
+        shop.cluster.admin.delete(location(quota))
+    assert (told["failure"]["code"], "exceeded quota: few" in told["msg"]) == ("not_ready", True), told["msg"]
+
+
+def test_a_paused_deployment_is_told_and_not_waited_for(shop: Any) -> None:
+    paused = deployment(shop.namespace, "green", "demo-app:1.1", replicas=2, paused=True)
+    shop.cluster.apply(paused)
+    try:
+        told = deploy(shop, images={"app": "demo-app:1.2"})
+    finally:
+        paused["spec"]["paused"] = False
+        shop.cluster.apply(paused)
+    assert (told["failure"]["code"], "it is paused" in told["msg"]) == ("not_ready", True), told["msg"]
+
+
+def test_another_apps_crashing_pod_is_not_taken_for_its_own(shop: Any) -> None:
+    """Both select by expressions alone."""
+    crashing = deployment(shop.namespace, "purple", "demo-app:crash")
+    mine = deployment(shop.namespace, "grey", "demo-app:1.1")
+    for manifest, version in ((crashing, "purple"), (mine, "grey")):
+        expression = {"key": "version", "operator": "In", "values": [version]}
+        manifest["spec"]["selector"] = {"matchExpressions": [expression]}
+    shop.cluster.apply(crashing, mine)
+    wait_until(lambda: is_settled(shop.cluster.get(mine)), 60, "it runs")
+    told = deploy(shop, deployments=["shop-grey"], images={"app": "demo-app:1.2"})
+    for manifest in (crashing, mine):
+        shop.cluster.admin.delete(location(manifest))
+    assert told["changed"], told["msg"]
+
+
 @pytest.mark.parametrize("live", ["blue", "green"])
 def test_the_live_colour_cannot_be_touched(shop: Any, live: str) -> None:
     shop.select(live, "blue" if live == "green" else "green")

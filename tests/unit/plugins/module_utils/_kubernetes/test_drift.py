@@ -136,3 +136,36 @@ def test_only_the_data_counts() -> None:
 )
 def test_a_version_is_no_part_of_the_repository(image: str, repository: str) -> None:
     assert _repository(image) == repository
+
+
+def test_what_stands_around_the_containers_is_compared_too() -> None:
+    blue, other = deployment(PODS), deployment(green())
+    blue["spec"] |= {"strategy": {"type": "RollingUpdate"}, "minReadySeconds": 5}
+    blue["spec"]["template"]["metadata"] = {
+        "labels": {"version": "blue", "team": "a"},
+        "annotations": {"sidecar.istio.io/inject": "true", "kubectl.kubernetes.io/restartedAt": "2026-11-20"},
+    }
+    other["spec"]["strategy"] = {"type": "Recreate"}
+    other["spec"]["template"]["metadata"] = {"labels": {"version": "green", "team": "b"}}
+    told = differences(Side(blue, "blue"), Side(other, "green"), CONTENTS)
+    assert {one.place: (one.live, one.idle) for one in told} == {
+        "metadata.annotations.sidecar.istio.io/inject": ("true", None),
+        "metadata.labels.team": ("a", "b"),
+        "minReadySeconds": (5, 0),
+        "strategy.type": ("RollingUpdate", "Recreate"),
+    }
+
+
+def test_what_is_projected_is_compared_by_content() -> None:
+    """As Kustomize names it, by a hash of its own for each colour."""
+
+    def projecting(colour: str) -> dict[str, t.Any]:
+        sources = [{"secret": {"name": f"shop-{colour}"}}, {"configMap": {"name": f"settings-{colour}"}}]
+        return {
+            **(PODS if colour == "blue" else green()),
+            "volumes": [{"name": "all", "projected": {"sources": sources}}],
+        }
+
+    sides = Side(deployment(projecting("blue")), "blue"), Side(deployment(projecting("green")), "green")
+    assert ("Secret", "shop-blue") in references(sides[0].deployment)
+    assert differences(*sides, CONTENTS) == []
