@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Looks through results of the module M(bluegreen.deploy.traffic), or whatever holds them, such as the steps of a
     release's record, and returns the latest RV(bluegreen.deploy.traffic#module:routes[].old_until).
+positional: key
 author:
   - bluegreen.deploy contributors (@bluegreen-deploy)
 options:
@@ -19,6 +20,13 @@ options:
     description: The results, in lists and dictionaries however deep.
     type: raw
     required: true
+  key:
+    description:
+      - V(cached_until) for the moment until which a client that asks only then may be led to the old colour, as with
+        DNS.
+    type: str
+    choices: [old_until, cached_until]
+    default: old_until
 """
 
 EXAMPLES = r"""
@@ -37,23 +45,21 @@ _value:
 import typing as t
 from collections.abc import Mapping, Sequence
 
-KEY = "old_until"
 
-
-def old_until(value: t.Any) -> str:
+def old_until(value: t.Any, key: str = "old_until") -> str:
     """The latest of all; they are all in UTC and in one form, so that the greatest text is the latest moment."""
-    return max(_moments(value), default="")
+    return max(_moments(value, key), default="")
 
 
-def _moments(value: t.Any) -> t.Iterator[str]:
+def _moments(value: t.Any, key: str) -> t.Iterator[str]:
     if isinstance(value, Mapping):
-        if isinstance(value.get(KEY), str):
-            yield str(value[KEY])
+        if isinstance(value.get(key), str):
+            yield str(value[key])
         for inner in value.values():
-            yield from _moments(inner)
+            yield from _moments(inner, key)
     elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         for inner in value:
-            yield from _moments(inner)
+            yield from _moments(inner, key)
 
 
 class FilterModule:

@@ -255,6 +255,11 @@ routes:
         The last moment at which a client may still reach the colour that was lowered, as it stays with what it was told
         before, such as a sticky target group. ISO 8601 in UTC. Null where the provider cannot tell.
       type: str
+    cached_until:
+      description: >-
+        The same for a client that asks only then, where answers are cached, as with DNS. Null where it is led right
+        from the beginning.
+      type: str
     restored:
       description: After a failure, whether the route is back. Null if it was not touched.
       type: bool
@@ -277,6 +282,7 @@ routes:
       committed_at: "2026-11-23T03:00:00.123456+00:00"
       took_ms: 0.871
       old_until: null
+      cached_until: null
       restored: null
       restored_at: null
       drift: []

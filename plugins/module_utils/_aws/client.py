@@ -127,7 +127,9 @@ class Aws:
         with self._making:
             return Look(self._shared.setdefault(what, Shared(ask)))
 
-    def _client(self, service: str, attempts: int = ATTEMPTS) -> t.Any:
+    def _client(self, service: str, attempts: int = 0) -> t.Any:
+        """``attempts`` of each call; 0: as many as a question has."""
+        attempts = attempts or ATTEMPTS
         with self._making:  # sessions are not for threads, clients are
             if (service, attempts) not in self._clients:
                 config = self._with["config"].merge(retrying(attempts))

@@ -31,7 +31,6 @@ PROVIDER = Provider(
             "selectors": {"type": "dict"},
             "overlap": {"type": "float", "default": 0.0},
         },
-        "mutually_exclusive": [("selectors", "selector_values")],
     },
     build=_build,
 )

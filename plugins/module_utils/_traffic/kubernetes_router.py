@@ -207,6 +207,8 @@ class KubernetesService(Router):
 
 def _labels(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> Labels:
     """What a selector says for each colour."""
+    if options["selectors"] and options["selector_values"]:
+        raise InvalidError("both selectors and selector_values are set", "one of them")
     if options["selectors"] is None:
         values = options["selector_values"] or {}
         labels = {colour: {options["selector_key"]: str(values.get(colour, colour))} for colour in colours}

@@ -45,6 +45,8 @@ class Outcome:
     """From the start of the change to its acknowledgement."""
     old_until: str | None = None
     """The last moment at which a client may still reach the colour that was lowered, where the provider knows."""
+    cached_until: str | None = None
+    """The same for a client that asks only then, where answers are cached. None: it is led right from the beginning."""
     restored: bool | None = None
     """After a failure: is the route back? None where it was not touched."""
     restored_at: str | None = None
@@ -62,6 +64,7 @@ class Outcome:
             "committed_at": self.committed_at,
             "took_ms": self.took_ms,
             "old_until": self.old_until,
+            "cached_until": self.cached_until,
             "restored": self.restored,
             "restored_at": self.restored_at,
             "drift": list(self.drift),

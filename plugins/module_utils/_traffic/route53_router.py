@@ -27,6 +27,7 @@ class Route53(Router):
     run out is told, and nobody can be called back before.
     """
 
+    caches_answers = True
     capabilities = Capabilities(finest_step=FINEST, sticky=False, counts_connections=False, survives_reload=True)
 
     def __init__(self, colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:

@@ -72,6 +72,9 @@ class Router(abc.ABC):
     """
 
     capabilities: t.ClassVar[Capabilities]
+    caches_answers: t.ClassVar[bool] = False
+    """Whoever asks anew may be led to the colour that was lowered, too, by an answer that somebody keeps, as with DNS;
+    otherwise only those who were there before."""
     home = False
     """What is applied is the way home: clients that would stay with a colour are to leave it, too."""
     forced = False

@@ -281,7 +281,8 @@ def _commit(
                 took = (time.monotonic() - began) * 1000
                 plan = replace(plan, committed_at=utc_now(), took_ms=round(took, 3))
             plan = replace(plan, verified=_verified(route.router, order, clock))
-            return replace(plan, old_until=later(route.router.lingers(plan.before, order.wanted)))
+            until_then = later(route.router.lingers(plan.before, order.wanted))
+            return replace(plan, old_until=until_then, cached_until=until_then if route.router.caches_answers else None)
         except Exception as error:  # noqa: BLE001 -- whatever it is, what was moved must be put back
             return replace(plan, error=named(route, error))
 

@@ -93,6 +93,7 @@ class Site:
             "bluegreen_hold": 3,
             "bluegreen_watch": 1,
             "bluegreen_front_answers": 10,
+            "bluegreen_front_timeout": 3,  # and as long as resolvers may keep the old answer
             "bluegreen_confirmation_period": 0,
             "lower_to": TTL,
             "pid_files": str(self.directory),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils import _wait
-from plugins.module_utils._aws import client, connection, hosted_zone, shared
+from plugins.module_utils._aws import client, hosted_zone, shared
 from plugins.module_utils._aws.resolved import Resolvers
 from plugins.module_utils._aws.ttl import change_ttl
 from plugins.module_utils._errors import BlueGreenError, ConflictError, NotReadyError, NotVerifiedError
@@ -327,7 +327,7 @@ def test_what_befalls_one_call_once_is_overcome(zone: Zone, action: str, fault: 
 
 @pytest.mark.parametrize("fault", [*ONCE, "html", "hang", "AccessDenied", "ExpiredToken"])
 def test_one_that_stays_is_told_and_nothing_is_changed(zone: Zone, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    monkeypatch.setattr(connection, "ATTEMPTS", 1)
+    monkeypatch.setattr(client, "ATTEMPTS", 1)
     zone.aws.fail("route53", CHANGE, fault, times=None)
     route = zone.route(timeout=1.0)
     if fault == "after":
@@ -348,7 +348,7 @@ def test_one_that_stays_is_told_and_nothing_is_changed(zone: Zone, monkeypatch: 
 def test_a_change_of_which_nobody_tells_whether_it_is_in_sync_is_put_back(
     zone: Zone, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(connection, "ATTEMPTS", 1)
+    monkeypatch.setattr(client, "ATTEMPTS", 1)
     zone.aws.fail("route53", "GetChange", fault)
     with pytest.raises(BlueGreenError, match="route53 get_change"):
         switch([zone.route()], Order(GREEN))

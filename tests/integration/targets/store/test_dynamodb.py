@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils._aws import client, connection
+from plugins.module_utils._aws import client
 from plugins.module_utils._errors import (
     BlueGreenError,
     BrokenRecordError,
@@ -63,7 +63,7 @@ def store_at(aws: Aws, **more: Any) -> Store:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two attempts for each call, so that nobody waits half a minute for what fails for ever."""
-    monkeypatch.setattr(connection, "ATTEMPTS", 2)
+    monkeypatch.setattr(client, "ATTEMPTS", 2)
     monkeypatch.setattr(client, "_CLIENTS", {})
 
 

@@ -30,3 +30,8 @@ EARLY, LATE = "2026-11-23T03:00:00.000000+00:00", "2026-11-23T03:10:00.000000+00
 def test_the_latest_moment_however_deep(value: t.Any, expected: str) -> None:
     assert old_until(value) == expected
     assert FilterModule().filters()["old_until"] is old_until
+
+
+def test_the_moment_for_those_who_ask_only_then() -> None:
+    routes = {"routes": [{"old_until": LATE, "cached_until": None}, {"old_until": LATE, "cached_until": EARLY}]}
+    assert old_until(routes, "cached_until") == EARLY

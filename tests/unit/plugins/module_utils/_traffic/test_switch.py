@@ -676,6 +676,7 @@ def test_the_result_is_plain_data() -> None:
         "committed_at": None,
         "took_ms": None,
         "old_until": None,
+        "cached_until": None,
         "restored": None,
         "restored_at": None,
         "drift": [],
