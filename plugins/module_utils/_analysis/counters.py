@@ -11,6 +11,7 @@ from dataclasses import replace
 from .._errors import UnsupportedError
 from .._traffic.route import Route, counting, of_all
 from .._traffic.router import Activity, Counted
+from .._traffic.split import Split
 from .watch import Count, Limits, Verdict, check_times, watch
 
 NOBODY_COUNTS = "nothing could be watched: the provider of these routes counts no requests, and knows no members"
@@ -39,10 +40,28 @@ def _members(routes: t.Sequence[Route], colour: str, times: t.Mapping[str, t.Any
         known.extend(now)
         return _count([], now)
 
-    seen = watch(look, Limits(None, None, 1), **times)
-    told = ONLY_READY if known else NOBODY_COUNTS
+    moves = _Moves(routes)
+    seen = watch(look, Limits(None, None, 1), over=moves.look, **times)
+    told = moves.told or (ONLY_READY if known else NOBODY_COUNTS)
     lost = seen.verdict != "inconclusive" or not seen.samples
     return replace(seen, counted=False, reason=seen.reason if lost else told)
+
+
+class _Moves:
+    """Whether the splits stay what they were: what is seen after somebody put one back says nothing of the colour."""
+
+    def __init__(self, routes: t.Sequence[Route]) -> None:
+        self._routes = routes
+        self._began: list[Split | None] = []
+        self.told: str | None = None
+
+    def look(self) -> str | None:
+        now = of_all(lambda route: route.router.read(), self._routes)
+        self._began = self._began or now
+        moved = [route.name for route, was, is_now in zip(self._routes, self._began, now) if was != is_now]
+        if moved:
+            self.told = f"the split of {' and '.join(moved)} was changed while it was watched"
+        return self.told
 
 
 def counts(routes: t.Sequence[Route], colour: str) -> Count:

@@ -147,24 +147,29 @@ def watch(
     interval: float,
     window: float,
     pooled: bool = False,
+    over: t.Callable[[], str | None] = lambda: None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Verdict:
-    """Look every ``interval`` seconds for ``duration`` seconds; ends early when a limit is passed.
+    """Look every ``interval`` seconds for ``duration`` seconds; ends early when a limit is passed, or when
+    ``over`` says why there is nothing left to watch.
 
     Limits are judged over the last ``window`` seconds, so that trouble that starts late is seen as soon as
     trouble that is there from the beginning. Of counts that are to be ``pooled`` with those of other load
     balancers only a total failure is judged here.
     """
     check_times(duration, interval, window)
-    seen, totals, samples = _Window(window), _Window(float("inf")), []
+    seen, totals = _Window(window), _Window(float("inf"))
+    samples: list[Sample] = []
     members, blind, reason, last = _Members(), 0, "", None
     whole = Count(0, 0, 0.0)
     deadline = clock.now() + duration
     while True:
         try:
-            count = look()
+            count, why = look(), over()
         except BlueGreenError as error:
-            blind, reason, count = blind + 1, error.message, None
+            blind, reason, count, why = blind + 1, error.message, None, None
+        if why:
+            return _verdict("inconclusive", why, whole, blind, samples)
         if count is not None:
             recent, whole = seen.add(clock.now(), count), totals.add(clock.now(), count)
             step = _since(last, count) if last and count.follows(last) else Count(0, 0, count.latency_ms)

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from demo.rig import wait_until
+from plugins.module_utils._analysis.counters import watcher
 from plugins.module_utils._errors import ConflictError, DriftError, NotVerifiedError, UndoFailedError
+from plugins.module_utils._traffic.guard import guarded_switch
 from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, switch
@@ -147,6 +149,29 @@ def test_a_selector_that_somebody_puts_back_is_not_called_verified(shop: Any) ->
     assert router.verify(GREEN) is True
     shop.select("blue", "green")
     assert router.verify(GREEN) is False
+
+
+def test_a_selector_that_somebody_puts_back_during_the_watch_is_found_at_the_next_look(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the watch would end, and it stays as somebody else has it."""
+    router, looks = shop.router(), []
+    observe = router.observe
+
+    def sync_at_the_third_look() -> Any:
+        looks.append(shop.selected()[0])
+        if looks.count("green") == 3:
+            shop.select("blue", "green")
+        return observe()
+
+    monkeypatch.setattr(router, "observe", sync_at_the_third_look)
+    times = {"duration": 600.0, "interval": 0.1, "window": 30.0, "pooled": False}
+    limits = {"max_error_share": 1.0, "max_latency_ms": None, "min_requests": 50}
+    routes = [Route("shop", router)]
+    with pytest.raises(ConflictError) as caught:
+        guarded_switch(routes, Order(GREEN), watcher(routes, {**times, **limits}))
+    assert "when the watch ended the split was blue 100 %" in caught.value.message
+    assert (shop.selected(), looks.count("green")) == (("blue", "green"), 3)
 
 
 def test_what_is_written_bears_our_name(shop: Any) -> None:

@@ -10,7 +10,8 @@ from plugins.module_utils._analysis.watch import Count
 from plugins.module_utils._errors import UnreachableError, UnsupportedError
 from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.router import Activity, Capabilities, Counted
-from tests.unit.plugins.module_utils._traffic.fakes import FakeRouter
+from plugins.module_utils._traffic.split import Split
+from tests.unit.plugins.module_utils._traffic.fakes import BLUE, GREEN, FakeRouter
 
 
 class Counting(FakeRouter):
@@ -96,3 +97,20 @@ def test_where_nobody_counts_it_is_seen_that_members_are_ready(
     found = watcher(named, {**WATCH, "min_requests": 50, "pooled": False})("green")
     assert (found.verdict, found.reason, found.counted) == (verdict, reason, counted)
     assert len(found.samples) > 1 or verdict == "fail"  # the time is spent, also where nothing can be seen
+
+
+class Changing(Knowing):
+    """What it holds changes from one look to the next, and stays as it was last."""
+
+    def __init__(self, *splits: Split) -> None:
+        super().__init__(Activity(2, 2))
+        self._splits = [*splits]
+
+    def read(self) -> Split | None:
+        return self._splits.pop(0) if len(self._splits) > 1 else self._splits[0]
+
+
+def test_a_split_that_somebody_puts_back_ends_the_watch_and_is_told() -> None:
+    router = Changing(GREEN, GREEN, BLUE)
+    found = watcher([Route("shop", router)], {**WATCH, "duration": 600.0, "min_requests": 50, "pooled": False})("green")
+    assert (found.verdict, found.reason) == ("inconclusive", "the split of shop was changed while it was watched")
