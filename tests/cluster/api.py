@@ -85,6 +85,10 @@ class Api:
     def get(self, path: str, **query: str) -> Object:
         return self.request("GET", path, query=query)
 
+    def group(self, name: str) -> str:
+        """Where an API group is served, in the version that the server likes best."""
+        return f"/apis/{self.get(f'/apis/{name}')['preferredVersion']['groupVersion']}"
+
     def patch(self, path: str, body: object, content_type: str = MERGE) -> Object:
         return self.request("PATCH", path, body, content_type)
 

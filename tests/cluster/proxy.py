@@ -20,7 +20,6 @@ from typing import cast
 from .api import Api, Object
 from .watching import Watcher, key_of
 
-SLICES = "/apis/discovery.k8s.io/v1beta1/endpointslices"
 OWNER = "kubernetes.io/service-name"
 AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 CONNECT = 5.0
@@ -49,7 +48,9 @@ class Proxy:
         self._turns: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._services = Watcher(api, "/api/v1/services", self._service, self._service_gone)
-        self._slices = Watcher(api, SLICES, lambda _slice: None, lambda _slice: None)
+        self._slices = Watcher(
+            api, f"{api.group('discovery.k8s.io')}/endpointslices", lambda _slice: None, lambda _slice: None
+        )
 
     @property
     def ports(self) -> dict[str, int]:

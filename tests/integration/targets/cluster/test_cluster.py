@@ -59,8 +59,10 @@ def pods(cluster: Handle, namespace: str, version: str) -> list[Object]:
 
 def ready_addresses(cluster: Handle, namespace: str) -> set[str]:
     """What the EndpointSlices of the Service hold."""
-    path = f"/apis/discovery.k8s.io/v1beta1/namespaces/{namespace}/endpointslices"
-    slices = cluster.admin.get(path, labelSelector="kubernetes.io/service-name=shop")["items"]
+    slices = cluster.admin.get(
+        f"{cluster.admin.group('discovery.k8s.io')}/namespaces/{namespace}/endpointslices",
+        labelSelector="kubernetes.io/service-name=shop",
+    )["items"]
     endpoints = [endpoint for each in slices for endpoint in each["endpoints"] or []]
     return {address for each in endpoints if each["conditions"]["ready"] for address in each["addresses"]}
 

@@ -83,8 +83,7 @@ class Shop:
     @property
     def slices(self) -> str:
         """Where the EndpointSlices are, in the version that the server has."""
-        served = self.cluster.admin.get("/apis/discovery.k8s.io")["versions"][0]["groupVersion"]
-        return f"/apis/{served}/namespaces/{self.namespace}/endpointslices"
+        return f"{self.cluster.admin.group('discovery.k8s.io')}/namespaces/{self.namespace}/endpointslices"
 
     def specs(self) -> list[Object]:
         return [self.cluster.get(each)["spec"] for each in (self.service, self.preview)]
