@@ -4,8 +4,9 @@
 """Who else writes an object, and would put back what a release changes in it. Private to this collection.
 
 Source: kubernetes.io/docs/reference/using-api/server-side-apply for managed fields; argo-cd.readthedocs.io
-(user-guide/resource_tracking, user-guide/sync-options), fluxcd.io/flux/components/kustomize/kustomizations and
-helm.sh/docs/howto/chart_best_practices for the labels and annotations by which each of them knows its objects.
+(user-guide/resource_tracking, user-guide/sync-options), argoproj.github.io/argo-rollouts,
+fluxcd.io/flux/components/kustomize/kustomizations and helm.sh/docs/howto/chart_best_practices for the labels and
+annotations by which each of them knows its objects.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import typing as t
 from .client import MANAGER, Json
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+ARGO_CD = "argocd-controller"
+"""Its field manager, by which it is known where it marks its objects with a label that others have, too."""
+ARGO_ROLLOUTS = "argo-rollouts.argoproj.io/managed-by-rollouts"
 FLUX = ("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/")
 FLUX_LEAVES = {
     "kustomize.toolkit.fluxcd.io/ssa": ("IfNotPresent", "Ignore"),
@@ -31,7 +35,9 @@ def rivals(found: Json, what: str, path: Path) -> tuple[str, ...]:
     """Who would put the field back, and the setting with which they leave it alone, a sentence each."""
     metadata, field = found["metadata"], ".".join(path[:2])
     marks = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
-    if any(mark.startswith("argocd.argoproj.io/") for mark in marks):
+    if ARGO_ROLLOUTS in marks:
+        return (_argo_rollouts(marks[ARGO_ROLLOUTS], what, field),)
+    if any(mark.startswith("argocd.argoproj.io/") for mark in marks) or _is_written_by(ARGO_CD, metadata):
         return (_argo_cd(what, field),)
     if any(mark.startswith(FLUX) for mark in marks):
         left = any(marks.get(mark) in values for mark, values in FLUX_LEAVES.items())
@@ -41,6 +47,13 @@ def rivals(found: Json, what: str, path: Path) -> tuple[str, ...]:
     if _holds(_parsed(marks.get(LAST_APPLIED)), path):
         return (_kubectl(what, field),)
     return tuple(_applier(name, what, field) for name in _appliers(metadata, path))
+
+
+def _argo_rollouts(rollout: str, what: str, field: str) -> str:
+    return (
+        f"Argo Rollouts keeps {field} of {what} for Rollout {rollout}, and puts it back at once: name another Service "
+        f"here or there: {SEE}"
+    )
 
 
 def _argo_cd(what: str, field: str) -> str:
@@ -70,6 +83,10 @@ def _kubectl(what: str, field: str) -> str:
 
 def _applier(name: str, what: str, field: str) -> str:
     return f"{name} applies {field} of {what}, and puts it back if it is told to force conflicts: {SEE}"
+
+
+def _is_written_by(manager: str, metadata: Json) -> bool:
+    return any(each.get("manager") == manager for each in metadata.get("managedFields") or ())
 
 
 def _appliers(metadata: Json, path: Path) -> list[str]:

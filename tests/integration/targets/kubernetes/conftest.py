@@ -119,13 +119,30 @@ def shop(shared_shop: Shop) -> Shop:
     return shared_shop
 
 
+def example_manifests(first: bool = True) -> list[Object]:
+    """C(kubectl kustomize), as far as the example needs it: with what is only there in the beginning, or without."""
+    manifests: list[Object] = yaml.safe_load((EXAMPLE / "my-app" / "my-app.yml").read_text())["items"]
+    patches = yaml.safe_load((EXAMPLE / "first" / "kustomization.yml").read_text())["patches"] if first else []
+    for patch in patches:
+        target = patch["target"]
+        for manifest in manifests:
+            if target["kind"] == manifest["kind"] and target.get("name", name := manifest["metadata"]["name"]) == name:
+                for operation in yaml.safe_load(patch["patch"]):
+                    *way, last = operation["path"].split("/")[1:]
+                    at = manifest
+                    for part in way:
+                        at = at[int(part) if isinstance(at, list) else part]
+                    at[last] = operation["value"]
+    return manifests
+
+
 class Example:
     """examples/kubernetes in a namespace of its own, with 1.0 live on blue."""
 
     def __init__(self, cluster: Handle, namespace: str, directory: Path) -> None:
         self.cluster, self.namespace, self.directory = cluster, namespace, directory
         self.objects = {}
-        for manifest in yaml.safe_load((EXAMPLE / "my-app.yml").read_text())["items"]:
+        for manifest in example_manifests():
             manifest["metadata"]["namespace"] = namespace
             if manifest["kind"] == "Deployment":
                 (container,) = manifest["spec"]["template"]["spec"]["containers"]

@@ -12,6 +12,7 @@ import pytest
 
 from plugins.module_utils._kubernetes.owners import LAST_APPLIED, rivals
 
+ROLLOUT = "argo-rollouts.argoproj.io/managed-by-rollouts"
 PATH = ("spec", "selector", "version")
 SELECTOR = {"f:spec": {"f:selector": {"f:version": {}}}}
 APPLIED = {LAST_APPLIED: json.dumps({"spec": {"selector": {"app": "shop", "version": "blue"}}})}
@@ -29,6 +30,11 @@ def told(path: t.Sequence[str] = PATH, **metadata: t.Any) -> tuple[str, ...]:
             "Argo CD manages Service shop",
         ),
         ({"labels": {"argocd.argoproj.io/instance": "shop"}}, "RespectIgnoreDifferences=true"),
+        (  # with its older tracking, by a label that Helm sets as well
+            {"labels": {"app.kubernetes.io/instance": "shop"}, "managedFields": [{"manager": "argocd-controller"}]},
+            "Argo CD manages Service shop",
+        ),
+        ({"annotations": {ROLLOUT: "web"}}, "Argo Rollouts keeps spec.selector of Service shop for Rollout web"),
         ({"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}}, "Flux manages Service shop"),
         ({"labels": {"helm.toolkit.fluxcd.io/name": "shop"}}, "Flux manages Service shop"),
         ({"annotations": {"meta.helm.sh/release-name": "web"}}, "Helm release web made Service shop"),
