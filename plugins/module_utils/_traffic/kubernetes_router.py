@@ -126,7 +126,8 @@ class KubernetesService(Router):
     def verify(self, wanted: Split) -> bool | None:
         """Until the Service's EndpointSlices hold the ready pods of the colour and no other; for a short while.
 
-        Then the Services are read again: whoever else manages them may have put them back meanwhile.
+        Then the Services are read again, the one that moves the traffic last: whoever else manages them may have put
+        them back meanwhile.
         """
         if wanted == _both(self._colours):
             return self.read() == wanted
@@ -134,7 +135,7 @@ class KubernetesService(Router):
         places = self._places(colour)
         if any(service.colour() != selected for service, selected in places) or not self._leads_to((colour,)):
             return False
-        return all(service.read() == selected for service, selected in places)
+        return all(service.read() == selected for service, selected in reversed(places))
 
     def _leads_to(self, colours: t.Sequence[str]) -> bool:
         """Whether the endpoints become those of the colours; pods that come meanwhile are listed anew, once."""
