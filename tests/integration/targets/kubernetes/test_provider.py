@@ -20,7 +20,7 @@ from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
 from plugins.module_utils._traffic.switch import Order, switch
 from plugins.module_utils._wait import SYSTEM_CLOCK
-from tests.cluster.api import location
+from tests.cluster.api import ApiError, location
 from tests.cluster.manifests import deployment, service
 from tests.integration.balancer import BLUE, COLOURS, GREEN
 
@@ -178,6 +178,23 @@ def test_what_is_written_bears_our_name(shop: Any) -> None:
     shop.module("traffic", to="green")
     owners = {each["manager"]: each["fieldsV1"] for each in shop.cluster.get(shop.service)["metadata"]["managedFields"]}
     assert "f:version" in owners["bluegreen.deploy"]["f:spec"]["f:selector"]
+
+
+def test_a_manifest_with_the_old_colour_is_not_applied_over_the_new_one(shop: Any) -> None:
+    """As with ``kubectl apply --server-side`` or Helm 4: refused with our name, and the traffic stays."""
+
+    def applied(force: str) -> Any:
+        manifest = {**shop.service, "spec": {"selector": shop.service["spec"]["selector"]}}
+        query, how = {"fieldManager": "ci", "force": force}, "application/apply-patch+yaml"
+        return shop.cluster.admin.request("PATCH", location(manifest), manifest, how, query)
+
+    applied("true")
+    switch([Route("shop", shop.router())], Order(GREEN))
+    with pytest.raises(ApiError) as caught:
+        applied("false")
+    assert caught.value.status == 409
+    assert 'conflict with "bluegreen.deploy"' in str(caught.value)
+    assert shop.selected()[0] == "green"
 
 
 def test_a_selector_that_has_lost_its_colour_serves_both_and_can_be_left(shop: Any) -> None:
