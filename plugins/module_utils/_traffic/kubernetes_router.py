@@ -170,7 +170,12 @@ class KubernetesService(Router):
 
     def observe(self) -> dict[str, Activity] | None:
         self._list_pods()
-        return {colour: activity(self._of(colour), self._unready) for colour in self._colours}
+        seen = {colour: activity(self._of(colour), self._unready) for colour in self._colours}
+        return {colour: one if one.members else self._nobody(colour) for colour, one in seen.items()}
+
+    def _nobody(self, colour: str) -> Activity:
+        """No pod, or one that lacks a label that the rest of the selector asks for."""
+        return Activity(0, 0, unready=(f"no pod has the labels {words(self._service.selecting(colour))}",))
 
     def long_lived(self) -> dict[str, int] | None:
         return None

@@ -14,7 +14,7 @@ import pytest
 
 from demo.rig import wait_until
 from plugins.module_utils._analysis.counters import watcher
-from plugins.module_utils._errors import ConflictError, DriftError, NotVerifiedError, UndoFailedError
+from plugins.module_utils._errors import ConflictError, DriftError, NotReadyError, NotVerifiedError, UndoFailedError
 from plugins.module_utils._traffic.guard import guarded_switch
 from plugins.module_utils._traffic.route import Route
 from plugins.module_utils._traffic.split import Split
@@ -281,6 +281,17 @@ def test_a_service_whose_clients_come_straight_to_the_pods_is_told_to_overlap(sh
     assert plain.read() == overlapping.read() == BLUE
     assert "has a network endpoint group" in plain.caveats(GREEN)[0]
     assert overlapping.caveats(GREEN) == ()
+
+
+def test_pods_that_lack_a_label_of_the_rest_of_the_selector_are_told_by_it(shop: Any) -> None:
+    """As when a chart has changed the Service's labels, and the pods are still those of before."""
+    shop.cluster.admin.patch(location(shop.service), {"spec": {"selector": {"tier": "front"}}})
+    try:
+        with pytest.raises(NotReadyError) as caught:
+            switch([Route("shop", shop.router())], Order(GREEN))
+        assert "no pod has the labels app=shop,tier=front,version=green" in caught.value.found
+    finally:
+        shop.cluster.admin.patch(location(shop.service), {"spec": {"selector": {"tier": None}}})
 
 
 def test_pods_without_a_readiness_probe_are_ready_and_nothing_has_checked_them(shop: Any) -> None:
