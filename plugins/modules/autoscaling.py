@@ -50,7 +50,7 @@ options:
   like:
     description:
       - The groups of the other colour in the same order, of which each group gets the desired capacity of its
-        counterpart.
+        counterpart, and its minimum where that is more than the own one.
       - Not with O(capacity).
     type: list
     elements: str
@@ -284,7 +284,11 @@ def scale(module: AnsibleModule) -> dict[str, t.Any]:
         raise not_there(gone)
     groups, others = found[: len(names)], found[len(names) :]
     wanted = Wanted(params["processes"], params["launch_template_version"])
-    plans = [service.plan(group, many, wanted) for group, many in zip(groups, capacities(params, others))]
+    leasts = [other.state.least for other in others] or [0] * len(groups)
+    plans = [
+        service.plan(group, many, wanted, least)
+        for group, many, least in zip(groups, capacities(params, others), leasts)
+    ]
     if not module.check_mode:
         waits = moves or not params["processes"]
         groups = service.carry_out(plans, params["wait_timeout"] if waits else 0.0)

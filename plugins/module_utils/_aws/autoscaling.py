@@ -44,6 +44,8 @@ SYMBOLIC = ("$Latest", "$Default")
 GONE = "AutoScalingGroup name not found"
 BUSY = "ScalingActivityInProgress"
 MOST_NAMED = 5
+MOST_FAILED = 3
+"""Launches that fail while it is waited for, before no waiting helps any more."""
 
 _LOWERED = re.compile(r"(\d+) lowered to (\d+)")
 
@@ -222,10 +224,15 @@ class AutoScaling:
         groups = {name: parse_group(each) for name, each in found.items()}
         return [groups[name] for name in names if name in groups], [name for name in unique if name not in groups]
 
-    def plan(self, group: Group, capacity: int | None, wanted: Wanted) -> Plan:
-        """What the group would get. Raises for what it cannot have, or what could not come to an end."""
+    def plan(self, group: Group, capacity: int | None, wanted: Wanted, least: int = 0) -> Plan:
+        """What the group would get; with a minimum of its own, or the ``least`` where that is more and fits.
+
+        Raises for what it cannot have, or what could not come to an end.
+        """
         version = self._number(group, wanted.version) if wanted.version else None
-        plan = Plan(group, _processes(_sizes(group, capacity), wanted.processes), version)
+        sizes = _sizes(group, capacity)
+        sizes = replace(sizes, least=max(sizes.least, min(least, sizes.desired)))
+        plan = Plan(group, _processes(sizes, wanted.processes), version)
         if capacity is not None:
             _check_capacity(group, capacity)
         if version and plan.after.desired:
@@ -279,22 +286,27 @@ class AutoScaling:
         if reached:
             return seen
         plan, group = late[0]
+        failed = self._new_failures(plan, known[plan.name])
         raise TimeLimitError(
             f"after {timeout:g} s group {plan.name} has {group.progress()}"
-            + (f"; {len(late) - 1} more are late" if late[1:] else ""),
+            + (f"; {len(late) - 1} more are late" if late[1:] else "")
+            + (f"; {_told(failed[0])}" if failed else ""),
             f"{plan.after.desired} in service and healthy" + ("" if plan.after.desired else ", and no other"),
             f"See aws autoscaling describe-scaling-activities --auto-scaling-group-name {plan.name}",
         )
 
     def _look_for_trouble(self, plan: Plan, known: t.Collection[str]) -> None:
-        failed = [each for each in self._failed(plan) if each["ActivityId"] not in known]
-        if failed:
-            told = ": ".join(failed[0][key] for key in ("Description", "StatusMessage") if failed[0].get(key))
+        """One launch that fails, as where a zone has no capacity, AWS makes good in another one."""
+        failed = self._new_failures(plan, known)
+        if len(failed) >= MOST_FAILED:
             raise NotReadyError(
-                f"group {plan.name}: {told} ({failed[0]['StatusCode']})",
+                f"group {plan.name}: {_told(failed[0])}, {len(failed)} times",
                 "instances that start and stop",
                 f"See aws autoscaling describe-scaling-activities --auto-scaling-group-name {plan.name}",
             )
+
+    def _new_failures(self, plan: Plan, known: t.Collection[str]) -> list[Json]:
+        return [each for each in self._failed(plan) if each["ActivityId"] not in known]
 
     def _failed(self, plan: Plan) -> list[Json]:
         """Its latest activities that failed. While it shrinks, AWS itself cancels what it had begun."""
@@ -418,6 +430,12 @@ def parse_group(described: Json) -> Group:
     )
     instances = tuple(map(_instance, described.get("Instances") or ()))
     return Group(described["AutoScalingGroupName"], state, instances, suspended, template, version)
+
+
+def _told(activity: Json) -> str:
+    """In the words of AWS."""
+    said = ": ".join(activity[key] for key in ("Description", "StatusMessage") if activity.get(key))
+    return f"{said} ({activity['StatusCode']})"
 
 
 def alike(desired: int, ratio: float) -> int:

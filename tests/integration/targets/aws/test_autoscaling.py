@@ -100,13 +100,13 @@ def test_check_mode_shows_the_change_and_the_run_is_exactly_that(shop: Shop) -> 
     planned = shop.scale(**wanted, _ansible_check_mode=True)
     assert (shop.sizes(), shop.writes()) == ((0, 0, 0), [])
     done = shop.scale(**wanted)
-    assert shop.sizes() == (0, 3, 3)
-    assert shop.writes() == ["SetDesiredCapacity"]
+    least = shop.described("shop-blue")["MinSize"]  # so that it is no worse off once it is live
+    assert shop.sizes() == (least, 3, 3)
+    assert shop.writes() == ["UpdateAutoScalingGroup"]
     assert planned["diff"] == done["diff"]
-    nothing = {"min": 0, "max": 6, "min_was": None, "suspended": [], "suspended_here": []}
-    assert done["groups"] == [
-        {"name": "shop-green", "before": {"desired": 0, **nothing}, "after": {"desired": 3, **nothing}, "ready": 3}
-    ]
+    nothing = {"max": 6, "min_was": None, "suspended": [], "suspended_here": []}
+    before, after = {"min": 0, "desired": 0, **nothing}, {"min": least, "desired": 3, **nothing}
+    assert done["groups"] == [{"name": "shop-green", "before": before, "after": after, "ready": 3}]
     assert (shop.scale(**wanted)["changed"], shop.writes()) == (False, [])
 
 

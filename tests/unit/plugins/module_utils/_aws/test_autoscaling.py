@@ -482,14 +482,26 @@ def test_instances_of_another_version_are_named_when_they_are_all_that_comes() -
 
 
 @pytest.mark.parametrize("status", ["Failed", "Cancelled"])
-def test_an_activity_that_fails_ends_the_wait_at_once_in_the_words_of_aws(status: str) -> None:
-    old, new = activity(1, "Failed", StatusMessage="old news"), activity(2, status)
+def test_launches_that_fail_again_and_again_end_the_wait_in_the_words_of_aws(status: str) -> None:
+    old, *new = activity(1, "Failed", StatusMessage="old news"), *(activity(number, status) for number in (2, 3, 4))
     going = activity(2, "InProgress")
-    aws = FakeAws(at(2, IN, IN), at(3, IN, IN), activities=[[old], [going, old], [new, old]])
+    aws = FakeAws(at(2, IN, IN), at(3, IN, IN), activities=[[old], [going, old], [*new, old]])
     with pytest.raises(NotReadyError) as caught:
         carried_out(aws, 3, timeout=1e6)
-    assert f"Launching a new EC2 instance: We have no capacity in this zone ({status})" in caught.value.message
+    assert f"Launching a new EC2 instance: We have no capacity in this zone ({status}), 3 times" in caught.value.message
     assert "describe-scaling-activities --auto-scaling-group-name shop" in caught.value.message
+
+
+def test_one_launch_that_fails_is_made_good_in_another_zone() -> None:
+    failed = activity(2, "Failed")
+    aws = FakeAws(at(2, IN, IN), at(3, IN, IN), at(3, IN, IN, IN), activities=[[], [failed]])
+    assert carried_out(aws, 3).at == INTERVAL
+
+
+def test_what_failed_is_told_when_the_time_is_over() -> None:
+    aws = FakeAws(at(2, IN, IN), at(3, IN, IN), activities=[[], [activity(2, "Failed")]])
+    with pytest.raises(TimeLimitError, match="We have no capacity in this zone"):
+        carried_out(aws, 3, timeout=12)
 
 
 def test_what_aws_cancels_while_it_shrinks_is_no_failure() -> None:
