@@ -41,21 +41,33 @@ def look_at_rules(aws: Aws, listener: str) -> Look[list[Json]]:
     return aws.look("rules", listener, ask=lambda: rules_of(aws, listener))
 
 
-def look_at_listener(aws: Aws, arn: str) -> Look[list[Json]]:
-    def ask() -> list[Json]:
-        found: list[Json] = aws.call("elbv2", "describe_listeners", ListenerArns=[arn])["Listeners"]
-        return found
-
-    return aws.look("listener", arn, ask=ask)
+def look_at_listeners(aws: Aws, balancer: str) -> Look[list[Json]]:
+    """Those of a load balancer, by its ARN; one question for all routes that are among them."""
+    return aws.look(
+        "listeners",
+        balancer,
+        ask=lambda: aws.pages("elbv2", "describe_listeners", "Listeners", LoadBalancerArn=balancer),
+    )
 
 
 def find_listener(aws: Aws, balancer: str, port: int) -> str:
     """By the name or ARN of its load balancer, and its port."""
-    arn = balancer if balancer.startswith("arn:") else _balancer_named(aws, balancer)
-    found = aws.pages("elbv2", "describe_listeners", "Listeners", LoadBalancerArn=arn)
+    found = look_at_listeners(aws, balancer if balancer.startswith("arn:") else _balancer_named(aws, balancer)).once()
     there = [f"{each['Protocol']} {each['Port']}" for each in found]
     mine = [each["ListenerArn"] for each in found if each["Port"] == port]
     return _the_one(mine, f"listeners at port {port} of load balancer {balancer}", there)
+
+
+def described_balancer(aws: Aws, arn: str) -> Look[Json]:
+    """What of it does not change while a module runs."""
+
+    def ask() -> Json:
+        found: list[Json] = aws.call("elbv2", "describe_load_balancers", LoadBalancerArns=[arn])["LoadBalancers"]
+        if not found:
+            raise MissingError(f"there is no load balancer {arn}", "one")
+        return found[0]
+
+    return aws.look("balancer", arn, ask=ask)
 
 
 def find_rule(rules: t.Sequence[Json], priority: int) -> str:
@@ -68,7 +80,8 @@ def find_tagged_rule(aws: Aws, rules: t.Sequence[Json], tags: t.Mapping[str, t.A
     """The one that has all these tags."""
     wanted = {str(key): str(value) for key, value in tags.items()}
     arns = [each["RuleArn"] for each in rules if not each.get("IsDefault")]
-    mine = [arn for arn, found in tags_of(aws, arns).items() if wanted.items() <= found.items()]
+    known: dict[str, dict[str, str]] = aws.look("tags of", *arns, ask=lambda: tags_of(aws, arns)).once()
+    mine = [arn for arn, found in known.items() if wanted.items() <= found.items()]
     return _the_one(mine, f"rules with the tags {wanted}", [f"{len(arns)} rules"])
 
 
@@ -83,20 +96,32 @@ def tags_of(aws: Aws, arns: t.Sequence[str]) -> dict[str, dict[str, str]]:
 
 def find_groups(aws: Aws, named: t.Mapping[str, str]) -> dict[str, str]:
     """The ARN of each colour's target group, given by ARN or name."""
-    return {colour: name if name.startswith("arn:") else _group_named(aws, name) for colour, name in named.items()}
+    names = sorted({name for name in named.values() if not name.startswith("arn:")})
 
+    def ask() -> list[Json]:
+        return [
+            each
+            for some in batches(names, AT_MOST)
+            for each in aws.call("elbv2", "describe_target_groups", Names=some)["TargetGroups"]
+        ]
 
-def _group_named(aws: Aws, name: str) -> str:
-    def ask() -> str:
-        found = aws.call("elbv2", "describe_target_groups", Names=[name])["TargetGroups"]
-        return _the_one([each["TargetGroupArn"] for each in found], f"target groups named {name}", [])
+    found: list[Json] = aws.look("groups", *names, ask=ask).once() if names else []
 
-    return t.cast(str, aws.look("group", name, ask=ask).once())
+    def one(name: str) -> str:
+        mine = [each["TargetGroupArn"] for each in found if each["TargetGroupName"] == name]
+        return _the_one(mine, f"target groups named {name}", [])
+
+    return {colour: name if name.startswith("arn:") else one(name) for colour, name in named.items()}
 
 
 def _balancer_named(aws: Aws, name: str) -> str:
-    found = aws.call("elbv2", "describe_load_balancers", Names=[name])["LoadBalancers"]
-    return _the_one([each["LoadBalancerArn"] for each in found], f"load balancers named {name}", [])
+    def ask() -> str:
+        found = aws.call("elbv2", "describe_load_balancers", Names=[name])["LoadBalancers"]
+        arn = _the_one([each["LoadBalancerArn"] for each in found], f"load balancers named {name}", [])
+        aws.look("balancer", arn, ask=lambda: found[0]).once()  # whoever asks by its ARN has it, too
+        return arn
+
+    return t.cast(str, aws.look("balancer named", name, ask=ask).once())
 
 
 def _the_one(mine: t.Sequence[str], what: str, there: t.Sequence[str]) -> str:

@@ -30,9 +30,7 @@ class Shared(t.Generic[T]):
         """An answer of a later turn than the one ``seen``, and which it is; asked for anew unless it is fresh."""
         with self._lock:
             if self._turn <= max(seen, self._outdated) or self._clock.now() - self._at > FRESH:
-                at = self._clock.now()
-                self._answers = [self._ask()]
-                self._turn, self._at = self._turn + 1, at
+                self._asked()
             return self._turn, self._answers[0]
 
     def outdated(self) -> None:
@@ -43,8 +41,13 @@ class Shared(t.Generic[T]):
         """The answer that there is, of whatever age."""
         with self._lock:
             if not self._answers:
-                self._answers = [self._ask()]
+                self._asked()
             return self._answers[0]
+
+    def _asked(self) -> None:
+        at = self._clock.now()
+        self._answers = [self._ask()]
+        self._turn, self._at = self._turn + 1, at
 
 
 class Look(t.Generic[T]):

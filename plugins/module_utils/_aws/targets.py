@@ -13,6 +13,7 @@ import typing as t
 from collections import Counter
 
 from .client import Aws, Json
+from .listeners import described_balancer
 
 DRAINING = ("draining", "unhealthy.draining")
 NOT_CHECKED = "Target.HealthCheckDisabled"
@@ -57,13 +58,7 @@ def zones_without(aws: Aws, balancer: str, targets: t.Sequence[Json], least: int
 
 
 def _zones_of_balancer(aws: Aws, balancer: str) -> list[str]:
-    """They do not change while a module runs."""
-
-    def ask() -> list[str]:
-        found = aws.call("elbv2", "describe_load_balancers", LoadBalancerArns=[balancer])["LoadBalancers"]
-        return [zone["ZoneName"] for one in found for zone in one["AvailabilityZones"]]
-
-    return t.cast("list[str]", aws.look("zones of", balancer, ask=ask).once())
+    return [zone["ZoneName"] for zone in described_balancer(aws, balancer).once()["AvailabilityZones"]]
 
 
 def _zones_of_instances(aws: Aws, identities: t.Sequence[str]) -> dict[str, str]:

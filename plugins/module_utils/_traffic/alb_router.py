@@ -21,7 +21,7 @@ from .._aws.listeners import (
     find_rule,
     find_tagged_rule,
     listener_of,
-    look_at_listener,
+    look_at_listeners,
     look_at_rules,
 )
 from .._aws.targets import is_ready, look_at, members, trouble, zones_without
@@ -43,7 +43,7 @@ class Action:
         self._aws, self.listener = aws, listener
         self.arn = rule or listener
         self.what = short(self.arn)
-        self._look = look_at_rules(aws, listener) if rule else look_at_listener(aws, listener)
+        self._look = look_at_rules(aws, listener) if rule else look_at_listeners(aws, balancer_of(listener))
         self._command, self._key, self._arn_key = (
             ("modify_rule", "Actions", "RuleArn") if rule else ("modify_listener", "DefaultActions", "ListenerArn")
         )
@@ -74,10 +74,17 @@ class Action:
 
         def due() -> bool:
             self._look.outdated()
-            now = weights(self.read())
-            if now not in (weights(before), weights(actions)):
-                raise ConflictError(f"{self.what} now forwards to {_words(now)}", _words(weights(before)), CHANGED)
-            return now != weights(actions)
+            now = self.read()
+            if now == before:
+                return True
+            if weights(now) == weights(actions):
+                return False
+            found, expected = _words(weights(now)), _words(weights(before))
+            raise ConflictError(
+                f"{self.what} now forwards to {found}" + (", and something else of it differs" * (found == expected)),
+                expected,
+                CHANGED,
+            )
 
         self._aws.write("elbv2", self._command, due, **{self._arn_key: self.arn, self._key: actions})
         self._look.outdated()
@@ -220,7 +227,7 @@ def _find(aws: Aws, options: t.Mapping[str, t.Any]) -> Action:
     listener = options["listener_arn"] or find_listener(aws, options["load_balancer"], options["port"])
     balancer_of(listener)
     priority, tags = options["rule_priority"], options["rule_tags"]
-    rules = look_at_rules(aws, listener).again() if priority or tags else []
+    rules = look_at_rules(aws, listener).once() if priority or tags else []
     rule = find_rule(rules, priority) if priority else find_tagged_rule(aws, rules, tags) if tags else None
     return Action(aws, listener, rule)
 

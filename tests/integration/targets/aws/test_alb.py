@@ -235,6 +235,29 @@ def test_twenty_rules_are_switched_and_no_other(shop: Shop) -> None:
     assert [shop.described(arn) for arn in left] == before
 
 
+def test_twenty_rules_by_name_cost_as_much_as_by_their_arns(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load balancer, its listeners and the target groups are looked up once, and not by each route."""
+    monkeypatch.setattr(shared, "FRESH", 60.0)
+    shop.hosts(20)
+    named = {"load_balancer": "shop", "port": 80}
+    routes = [Route(f"r{number}", shop.router(rule_priority=number, **named)) for number in range(1, 21)]
+    shop.aws.clear_calls()
+    switch(routes, Order(GREEN))
+    made = Counter(call.action for call in shop.aws.calls())
+    assert made.pop("DescribeRules") < 20  # before, and after, as often as it takes
+    del made["DescribeTargetHealth"]
+    assert made == {"DescribeLoadBalancers": 1, "DescribeListeners": 1, "DescribeTargetGroups": 1, "ModifyRule": 20}
+
+
+def test_one_listener_by_name_is_looked_up_and_read_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "FRESH", 60.0)
+    shop.aws.clear_calls()
+    switch([Route("shop", shop.router(load_balancer="shop", port=80))], Order(GREEN))
+    made = Counter(call.action for call in shop.aws.calls())
+    assert made.pop("DescribeTargetHealth") == 3
+    assert made == {"DescribeLoadBalancers": 1, "DescribeTargetGroups": 1, "DescribeListeners": 2, "ModifyListener": 1}
+
+
 def test_several_listeners_and_rules_are_one_switch(shop: Shop) -> None:
     second = shop.listener(shop.balancer_arn, {shop.blue: 100, shop.green: 0}, port=443)
     arns = shop.hosts(10)
@@ -488,6 +511,24 @@ def test_a_colour_of_which_most_targets_fall_ill_while_it_is_watched_goes_home(s
         shop.tell("green", port, "unhealthy")
     watching.join(60)
     assert (told["failure"]["code"], shop.weights()) == ("threshold_exceeded", {"blue": 100, "green": 0})
+
+
+def test_a_stickiness_that_an_operator_sets_between_two_attempts_is_not_overwritten(shop: Shop) -> None:
+    """The weights are as they were, and all else of the action is to stay as well."""
+    shop.aws.fail("elbv2", "ModifyListener", "Throttling", times=1)
+    router = shop.router()
+    action = router._place()
+    router.check(GREEN)
+    assert router.read() == BLUE
+
+    def operate(_seconds: float) -> None:
+        shop.split(shop.arn, {shop.blue: 100, shop.green: 0}, sticky=60)
+
+    action._aws._clock = replace(SYSTEM_CLOCK, sleep=operate)
+    with pytest.raises(ConflictError):
+        router.apply(GREEN, BLUE)
+    (left,) = shop.actions()
+    assert left["ForwardConfig"]["TargetGroupStickinessConfig"] == {"Enabled": True, "DurationSeconds": 60}
 
 
 def test_a_group_that_is_deleted_in_between_is_missing(shop: Shop) -> None:
