@@ -25,7 +25,7 @@ from .._aws.listeners import (
     look_at_rules,
 )
 from .._aws.targets import is_ready, look_at, members, trouble, zones_without
-from .._errors import ConflictError, InvalidError, MissingError
+from .._errors import ConflictError, InvalidError, MissingError, NotVerifiedError
 from .router import Activity, Capabilities, Router
 from .split import CHANGED, WHOLE, Split, moved
 
@@ -139,7 +139,14 @@ class Alb(Router):
 
         None: it has none, and is to be gone to all the same: with all of its targets unhealthy AWS asks each of them.
         """
-        if self.read() != wanted:
+        found = self.read()
+        if found is None:  # no member's state makes it so, as elsewhere: somebody has set it
+            raise NotVerifiedError(
+                f"all weights of {self._place().what} are 0",
+                f"{wanted}",
+                "See who has changed it, as in CloudTrail",
+            )
+        if found != wanted:
             return False
         if not wanted.leader:
             return True

@@ -497,6 +497,21 @@ def test_force_moves_to_an_unhealthy_colour_and_leaves_it_there(shop: Shop) -> N
     assert (forced["verified"], shop.weights()) == (None, {"blue": 0, "green": 100})
 
 
+def test_weights_that_somebody_sets_to_0_right_after_a_forced_change_are_no_success(shop: Shop) -> None:
+    router = shop.router()
+    really = router.apply
+
+    def apply(*asked: Any) -> None:
+        really(*asked)
+        if not router.home:
+            shop.leave(shop.arn, {shop.blue: 0, shop.green: 0})
+
+    router.apply = apply  # type: ignore[method-assign]
+    with pytest.raises(BlueGreenError, match=r"all weights of .* are 0") as caught:
+        switch([Route("shop", router)], Order(GREEN, force=True))
+    assert caught.value.code == "not_verified"
+
+
 def test_a_colour_of_which_most_targets_fall_ill_while_it_is_watched_goes_home(shop: Shop) -> None:
     """A target group with one healthy target of two passes its own checks."""
     told: dict[str, Any] = {}
