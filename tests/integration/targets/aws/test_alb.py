@@ -572,7 +572,11 @@ def no_such_rule(shop: Shop) -> dict[str, Any]:
 
 
 BAD = {
-    "unknown listener": (lambda s: {"listener_arn": s.arn[:-4] + "0000"}, "missing", "listener does not exist"),
+    "unknown listener": (
+        lambda s: {"listener_arn": s.arn[:-4] + "0000"},
+        "missing",
+        "is not there; expected the one that is named",
+    ),
     "no listener": (lambda _s: {"listener_arn": "web"}, "invalid", "listener_arn is web"),
     "unknown rule": (no_such_rule, "missing", "is not there; expected the one that is named"),
     "no rule": (lambda s: {"listener_arn": None, "rule_arn": s.arn}, "invalid", "expected the ARN of a rule"),
