@@ -198,7 +198,7 @@ options:
           healthy_per_zone:
             description:
               - How many healthy targets a colour needs in each zone that the load balancer is enabled in, before it
-                gets more traffic. With V(0) the zones do not matter.
+                gets more traffic; no more than the other colour has there. With V(0) the zones do not matter.
             type: int
             default: 1
           region:

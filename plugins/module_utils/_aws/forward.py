@@ -48,7 +48,11 @@ class Forward:
         weights = self._weights()
         return [colour for colour, arn in self.groups.items() if arn not in weights]
 
-    def sticky_for(self) -> int:
+    def is_sticky(self) -> bool:
+        return bool(_stickiness(self.actions[self._place()]))
+
+    def sticky_for(self) -> float | None:
+        """Seconds. None: nobody says."""
         return sticky_seconds(self.actions[self._place()])
 
     def holding(self, wanted: Split, only: bool = False) -> list[Json]:
@@ -117,10 +121,21 @@ def group_weights(action: Json) -> dict[str, int]:
     return {each["TargetGroupArn"]: int(each.get("Weight", 1)) for each in groups}
 
 
-def sticky_seconds(action: Json) -> int:
-    """For how long a client stays with the target group that it got first, whatever the weights say; or 0."""
-    config = (action.get("ForwardConfig") or {}).get("TargetGroupStickinessConfig") or {}
-    return int(config.get("DurationSeconds", 0)) if config.get("Enabled") else 0
+def sticky_seconds(action: Json) -> float | None:
+    """For how long a client stays with the target group that it got first, whatever the weights say; or 0.
+
+    None: without an end that is known, as with a network load balancer, where it has no duration.
+    """
+    config = _stickiness(action)
+    if not config:
+        return 0.0
+    return float(config["DurationSeconds"]) if config.get("DurationSeconds") else None
+
+
+def _stickiness(action: Json) -> Json:
+    """Empty where it is off."""
+    config: Json = (action.get("ForwardConfig") or {}).get("TargetGroupStickinessConfig") or {}
+    return config if config.get("Enabled") else {}
 
 
 def short(arn: str) -> str:

@@ -56,9 +56,10 @@ def _check_actions(groups: t.Collection[str], what: str, actions: t.Sequence[Jso
                     "no traffic on it",
                     "Nothing was changed. Move the traffic first, or name it in unused if nobody uses it",
                 )
-            if arn in groups and sticky:
+            if arn in groups and sticky != 0:
+                time = "for as long as they come back" if sticky is None else f"for {sticky:g} s"
                 warnings.append(
-                    f"{what} keeps clients with target group {short(arn)} for {sticky} s: who was sent there within "
-                    "that time gets errors when it has no targets"
+                    f"{what} keeps clients with target group {short(arn)} {time}: who was sent there within that time "
+                    "gets errors when it has no targets"
                 )
     return warnings

@@ -47,14 +47,13 @@ def trouble(target: Json) -> str:
     return f"target {name} is {health['State']}" + (f" ({told})" if told else "")
 
 
-def zones_without(aws: Aws, balancer: str, targets: t.Sequence[Json], least: int) -> dict[str, int]:
-    """The zones that a load balancer is enabled in with fewer ready targets than ``least``, and how many they have."""
+def ready_by_zone(aws: Aws, balancer: str, targets: t.Sequence[Json]) -> dict[str, int]:
+    """How many targets are ready for each zone that a load balancer is enabled in."""
     ready = [target for target in targets if is_ready(target)]
     homeless = sorted({target["Target"]["Id"] for target in ready if not _zone(target)} & _instances(ready))
     placed = _zones_of_instances(aws, homeless) if homeless else {}
     found = Counter(_zone(target) or placed.get(target["Target"]["Id"], EVERYWHERE) for target in ready)
-    many = {zone: found[zone] + found[EVERYWHERE] for zone in _zones_of_balancer(aws, balancer)}
-    return {zone: count for zone, count in many.items() if count < least}
+    return {zone: found[zone] + found[EVERYWHERE] for zone in _zones_of_balancer(aws, balancer)}
 
 
 def _zones_of_balancer(aws: Aws, balancer: str) -> list[str]:

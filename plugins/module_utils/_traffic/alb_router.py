@@ -24,7 +24,7 @@ from .._aws.listeners import (
     look_at_listeners,
     look_at_rules,
 )
-from .._aws.targets import is_ready, look_at, members, trouble, zones_without
+from .._aws.targets import is_ready, look_at, members, ready_by_zone, trouble
 from .._errors import ConflictError, InvalidError, MissingError, NotVerifiedError
 from .router import Activity, Capabilities, Router
 from .split import CHANGED, WHOLE, Split, moved
@@ -131,7 +131,7 @@ class Alb(Router):
         found = forward.split()
         if found != expected:
             raise moved(found, expected)
-        self._cut = self.home and forward.sticky_for() > 0 and wanted.first_share in (0, WHOLE)
+        self._cut = self.home and forward.is_sticky() and wanted.first_share in (0, WHOLE)
         self._place().put(forward.holding(wanted, only=self._cut))
 
     def verify(self, wanted: Split) -> bool | None:
@@ -170,7 +170,8 @@ class Alb(Router):
         return None
 
     def lingers(self, before: Split | None, after: Split) -> float | None:
-        return 0.0 if self._cut else float(self._forward().sticky_for())
+        """None: a network load balancer keeps a client for as long as it has the connection."""
+        return 0.0 if self._cut or not self._forward().is_sticky() else self._forward().sticky_for()
 
     def shown(self, split: Split) -> dict[str, t.Any]:
         return {self._place().what: {short(arn): many for arn, many in weights(self._forward().holding(split)).items()}}
@@ -203,15 +204,24 @@ class Alb(Router):
             members=len(there),
             ready=len(there) - len(unready),
             unready=tuple(unready[:MOST_REASONS]),
-            gaps=self._gaps(there) if len(unready) < len(there) else (),
+            gaps=self._gaps(colour, there) if len(unready) < len(there) else (),
         )
 
-    def _gaps(self, there: t.Sequence[Json]) -> tuple[str, ...]:
+    def _gaps(self, colour: str, there: t.Sequence[Json]) -> tuple[str, ...]:
+        """Zones with fewer healthy targets than are needed; no more are than the other colour has there."""
+        (other,) = {*self._colours} - {colour}
         least = self._options["healthy_per_zone"]
-        if least < 1:
+        if least < 1 or other not in self._targets:
             return ()
-        found = zones_without(self._aws, balancer_of(self._place().listener), there, least)
-        return tuple(f"zone {zone} has {many} healthy targets, and {least} are needed" for zone, many in found.items())
+        balancer = balancer_of(self._place().listener)
+        mine = ready_by_zone(self._aws, balancer, there)
+        theirs = ready_by_zone(self._aws, balancer, members(self._targets[other]))
+        needed = {zone: min(least, theirs[zone]) for zone in mine}
+        return tuple(
+            f"zone {zone} has {many} healthy targets, and {needed[zone]} are needed"
+            for zone, many in mine.items()
+            if many < needed[zone]
+        )
 
 
 def _check_options(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:

@@ -334,6 +334,12 @@ def test_what_is_not_healthy_everywhere_gets_no_traffic(shop: Shop, what: str) -
         assert shop.traffic(shop.route(healthy_per_zone=0), to="green")["changed"]
 
 
+def test_a_zone_in_which_the_live_colour_has_nobody_needs_none_of_the_other(shop: Shop) -> None:
+    shop.tell("blue", 8002, "unhealthy", "Target.FailedHealthChecks")
+    shop.tell("green", 8004, "unhealthy", "Target.FailedHealthChecks")
+    assert shop.traffic(to="green")["changed"]
+
+
 def test_a_zone_without_targets_does_not_keep_the_traffic_from_its_way_home(shop: Shop) -> None:
     assert shop.traffic(to="green")["changed"]
     shop.tell("blue", 8001, "unhealthy", "Target.FailedHealthChecks")

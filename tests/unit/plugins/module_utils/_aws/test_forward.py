@@ -105,6 +105,20 @@ def test_all_else_stays_and_what_was_a_single_group_is_two() -> None:
     assert weights(forward(oidc, single).holding(green(0), only=True)) == {BLUE: 100}
 
 
+@pytest.mark.parametrize(
+    ("config", "sticky", "seconds"),
+    [
+        ({}, False, 0.0),
+        ({"Enabled": False, "DurationSeconds": 60}, False, 0.0),
+        ({"Enabled": True, "DurationSeconds": 60}, True, 60.0),
+        ({"Enabled": True}, True, None),  # of a network load balancer, which names none
+    ],
+)
+def test_for_how_long_clients_stay(config: dict[str, t.Any], sticky: bool, seconds: float | None) -> None:
+    given = forward(action({BLUE: 1}, TargetGroupStickinessConfig=config))
+    assert (given.is_sticky(), given.sticky_for()) == (sticky, seconds)
+
+
 def test_more_groups_than_aws_takes_are_refused() -> None:
     others = {f"{ARN}:targetgroup/o{number}/1": 0 for number in range(4)}
     given: dict[str, int | None] = {BLUE: 1, **others}
