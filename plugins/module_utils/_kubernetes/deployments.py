@@ -22,6 +22,8 @@ from .rollout import gave_up, is_complete, label_selector, progress, refused, wa
 
 REVISION = "deployment.kubernetes.io/revision"
 HASH = "pod-template-hash"
+LIVE = "bluegreen.deploy/live"
+"""The annotation of a Deployment whose colour is the live one, also while it has no pods."""
 SLICE = 1.0
 """Seconds for which the Deployment is watched between two looks at its pods."""
 PASSING = ("ErrImagePull",)
@@ -75,10 +77,21 @@ class Deployment:
         self._check_autoscaler(replicas)
         return State(replicas, {**now.images, **(wanted.images or {})})
 
-    def change(self, to: State, dry_run: bool = False) -> None:
-        """One atomic patch, after ``read``; a ``conflict`` where somebody else changed the same meanwhile."""
+    @property
+    def is_marked(self) -> bool:
+        """Whether it was marked as the live colour's, when it was read last."""
+        return LIVE in self._annotations()
+
+    def _annotations(self) -> dict[str, str]:
+        return self._seen["metadata"].get("annotations") or {}
+
+    def change(self, to: State, dry_run: bool = False, live: bool | None = None) -> None:
+        """One atomic patch, after ``read``; a ``conflict`` where somebody else changed the same meanwhile.
+
+        ``live`` marks it as the live colour's, or takes the mark off.
+        """
         now = _state(self._seen)
-        operations: list[Json] = []
+        operations = [] if live is None else self._marking(live)
         if to.replicas != now.replicas:
             operations += _replace("/spec/replicas", now.replicas, to.replicas)
         for place, container in _containers(self._seen):
@@ -94,6 +107,13 @@ class Deployment:
             self._tell_refused(error, now)
         if not dry_run:
             self._seen = patched
+
+    def _marking(self, live: bool) -> list[Json]:
+        place = f"/metadata/annotations/{LIVE.replace('/', '~1')}"
+        if live and not self.is_marked:
+            made = [] if self._annotations() else [{"op": "add", "path": "/metadata/annotations", "value": {}}]
+            return [*made, {"op": "add", "path": place, "value": "true"}]
+        return [{"op": "remove", "path": place}] if self.is_marked and not live else []
 
     def _tell_refused(self, error: RefusedContentError, before: State) -> t.NoReturn:
         found = _state(self._client.get(self._path))

@@ -13,7 +13,7 @@ import typing as t
 
 from .._errors import ConflictError, DriftError, InvalidError, NotReadyError, TimeLimitError, UnsupportedError
 from .._kubernetes.client import connect_in
-from .._kubernetes.deployments import Deployment, State, Wanted
+from .._kubernetes.deployments import LIVE, Deployment, State, Wanted
 from .._kubernetes.kubectl import patch_command
 from .router import Activity, Capabilities, Router
 from .split import WHOLE, Split, describe
@@ -56,7 +56,7 @@ class KubernetesWorkers(Router):
 
     def rehearse(self, wanted: Split) -> None:
         for colour, replicas in self._steps(wanted):
-            self._scale(colour, replicas, dry_run=True)
+            self._scale(colour, replicas, live=colour == wanted.leader, dry_run=True)
 
     def apply(self, wanted: Split, expected: Split | None, live: str | None = None) -> None:
         if not self._states:
@@ -64,10 +64,10 @@ class KubernetesWorkers(Router):
         if self._split() != expected:
             raise ConflictError(f"the split is {describe(self._split())}", describe(expected), MEANWHILE)
         (raised, many), (lowered, none) = self._steps(wanted)
-        self._scale(raised, many)
+        self._scale(raised, many, live=True)
         self._wait(raised)
         try:
-            self._scale(lowered, none)
+            self._scale(lowered, none, live=False)
         except ConflictError as error:  # the other one is raised already, and is to be put back
             raise DriftError(error.found, error.expected, MEANWHILE) from error
 
@@ -95,24 +95,39 @@ class KubernetesWorkers(Router):
         return None
 
     def _split(self) -> Split | None:
-        """By the pods that each colour is to have. Both have some only while a change is half made."""
+        """By the pods that each colour is to have. Both have some only while a change is half made.
+
+        Where something else gives them their number, as by the length of a queue, and neither has any, the mark counts.
+        """
         first, second = (self._states[colour].replicas for colour in self._colours)
-        return Split.of_weights(self._colours, first, second) if first + second else None
+        if first + second:
+            return Split.of_weights(self._colours, first, second)
+        marked = self._marked()
+        return Split.only(self._colours, marked) if marked and not self._options["replicas"] else None
+
+    def _marked(self) -> str | None:
+        """The colour that alone is marked as the live one."""
+        marked = [colour for colour, each in self._deployments.items() if each.is_marked]
+        return marked[0] if len(marked) == 1 else None
 
     def _steps(self, wanted: Split) -> tuple[tuple[str, int], tuple[str, int]]:
         """Who is to have how many pods, in the order in which that is done."""
         if wanted.leader is None or wanted.share(wanted.leader) != WHOLE:
             raise UnsupportedError(f"workers cannot hold the split {wanted}", "100 % for one colour")
         many = self._options["replicas"] or max(state.replicas for state in self._states.values())
-        if not many:
+        if not many and not any(each.is_marked for each in self._deployments.values()):
             names = " and ".join(each.name for each in self._deployments.values())
-            raise InvalidError(f"{names} have 0 replicas each", "replicas to say how many are to work")
+            raise InvalidError(
+                f"{names} have 0 replicas each, and neither is marked as the live one",
+                "replicas to say how many are to work, or the mark",
+                f"Where something else scales them: kubectl annotate deployment <the live one> {LIVE}=true",
+            )
         return (wanted.leader, many), (wanted.other(wanted.leader), 0)
 
-    def _scale(self, colour: str, replicas: int, dry_run: bool = False) -> None:
+    def _scale(self, colour: str, replicas: int, live: bool, dry_run: bool = False) -> None:
         before = self._states[colour]
         after = State(replicas, before.images)
-        self._deployments[colour].change(after, dry_run)
+        self._deployments[colour].change(after, dry_run, live)
         if not dry_run:
             self._states[colour] = after
 

@@ -13,6 +13,7 @@ import pytest
 
 from demo.rig import wait_until
 from plugins.module_utils._errors import ConflictError, NotReadyError
+from plugins.module_utils._kubernetes.deployments import LIVE
 from plugins.module_utils._traffic.kubernetes_workers import PROVIDER
 from plugins.module_utils._traffic.router import Router
 from tests.cluster.api import Object, location
@@ -38,6 +39,8 @@ class Crew:
 
     def reset(self) -> None:
         self.cluster.apply(*self.deployments.values(), self.service)
+        for each in self.deployments.values():
+            self.cluster.admin.patch(location(each), {"metadata": {"annotations": {LIVE: None}}})
         wait_until(lambda: self.pods() == MANY, 60, "blue has two pods that are ready, and green none")
 
     def replicas(self) -> dict[str, int]:
@@ -100,6 +103,28 @@ def test_the_new_workers_are_ready_before_the_old_ones_stop(crew: Crew) -> None:
     assert crew.replicas() == {"blue": 0, "green": 2}
     assert crew.pods()["green"] == 2
     assert not crew.traffic(to="green")["changed"]
+
+
+def test_workers_of_whom_none_is_needed_now_are_released_by_their_mark(crew: Crew) -> None:
+    """As where something scales them by the length of a queue, and the queue is empty."""
+    assert crew.traffic(to="green")["changed"]  # marks it
+    crew.scale("green", 0)
+    router = crew.router()
+    assert router.read() == GREEN
+    done = crew.traffic(to="blue")
+    assert (done["routes"][0]["after"]["blue"], done["routes"][0]["verified"]) == (100, True), done
+    assert (crew.replicas(), crew.router().read()) == ({"blue": 0, "green": 0}, BLUE)
+    assert crew.router(replicas=2).read() is None  # who says how many are to work, has none
+
+
+def test_workers_of_whom_none_is_needed_and_none_is_marked_are_not_guessed(crew: Crew) -> None:
+    for colour in COLOURS:
+        crew.scale(colour, 0)
+    assert crew.router().read() is None
+    told = crew.traffic(to="green")
+    assert (told["failure"]["code"], "neither is marked as the live one" in told["msg"]) == ("invalid", True), told[
+        "msg"
+    ]
 
 
 def test_workers_that_do_not_start_stop_nobody_and_move_no_service(crew: Crew) -> None:
