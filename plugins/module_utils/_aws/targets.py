@@ -47,6 +47,15 @@ def trouble(target: Json) -> str:
     return f"target {name} is {health['State']}" + (f" ({told})" if told else "")
 
 
+def keeps_clients(aws: Aws, group: str) -> bool:
+    """Whether a client stays with the target that it got first.
+
+    Source: docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html.
+    """
+    told = aws.call("elbv2", "describe_target_group_attributes", TargetGroupArn=group)["Attributes"]
+    return any(each["Key"] == "stickiness.enabled" and each["Value"] == "true" for each in told)
+
+
 def ready_by_zone(aws: Aws, balancer: str, targets: t.Sequence[Json]) -> dict[str, int]:
     """How many targets are ready for each zone that a load balancer is enabled in."""
     ready = [target for target in targets if is_ready(target)]

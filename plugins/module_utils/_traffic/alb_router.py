@@ -24,7 +24,7 @@ from .._aws.listeners import (
     look_at_listeners,
     look_at_rules,
 )
-from .._aws.targets import is_ready, look_at, members, ready_by_zone, trouble
+from .._aws.targets import is_ready, keeps_clients, look_at, members, ready_by_zone, trouble
 from .._errors import ConflictError, InvalidError, MissingError, NotVerifiedError
 from .router import Activity, Capabilities, Router
 from .split import CHANGED, WHOLE, Split, moved
@@ -115,11 +115,21 @@ class Alb(Router):
     def drift(self) -> tuple[str, ...]:
         """A group that nothing forwards to has no health, so that nobody can know whether it is fit to serve."""
         forward = self._forward()
-        return tuple(
+        missing = [
             f"{forward.what} does not forward to target group {short(forward.groups[colour])} of {colour}, which has "
             "no health as long as nothing does (on_drift: mend adds it with weight 0)"
             for colour in forward.unattached()
-        )
+        ]
+        return (*missing, *(self._sticky_targets(forward) if missing and not forward.is_sticky() else ()))
+
+    def _sticky_targets(self, forward: Forward) -> list[str]:
+        """Two groups in one action take stickiness of targets only beside that of groups, as AWS has it."""
+        return [
+            f"target group {short(arn)} keeps clients with a target, so that AWS takes both groups only in an action "
+            "with TargetGroupStickinessConfig, Enabled with DurationSeconds"
+            for arn in forward.groups.values()
+            if keeps_clients(self._aws, arn)
+        ]
 
     def check(self, wanted: Split) -> None:
         """Looks at the targets first, so that the split is read right before it is changed."""

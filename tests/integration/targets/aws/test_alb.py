@@ -315,6 +315,17 @@ def test_a_group_that_nothing_forwards_to_is_drift_and_is_added_with_weight_0(sh
     assert shop.traffic(to="green")["changed"]
 
 
+def test_what_a_group_that_keeps_clients_with_a_target_needs_is_told_before(shop: Shop) -> None:
+    """docs.aws.amazon.com/elasticloadbalancing/latest/application/sticky-sessions.html, "Target group stickiness"."""
+    shop.split(shop.arn, {shop.blue: 1})
+    shop.aws.client("elbv2").modify_target_group_attributes(
+        TargetGroupArn=shop.green, Attributes=[{"Key": "stickiness.enabled", "Value": "true"}]
+    )
+    told = shop.traffic(to="green")
+    assert told["failure"]["code"] == "drift"
+    assert "target group shop-green keeps clients with a target, so that AWS takes both groups only in" in told["msg"]
+
+
 UNFIT = {
     "all unhealthy": ({8003: "unhealthy", 8004: "unhealthy"}, "none is ready (target 127.0.0.1:8003 is unhealthy"),
     "one zone without": ({8004: "unhealthy"}, f"green is not ready everywhere: zone {ZONES[1]} has 0 healthy targets"),
