@@ -52,7 +52,7 @@ unit: $(VENV)/.test ## the unit tests
 # More at once than there are cores: a good part of the time they wait for servers.
 .PHONY: integration
 integration: $(VENV)/.test ## the integration tests, against real servers on loopback [ONLY=haproxy]
-	$(BIN)/python -m pytest -n 4 tests/integration/targets$(if $(ONLY),/$(ONLY))
+	$(BIN)/python -m pytest -n 4 --dist worksteal tests/integration/targets$(if $(ONLY),/$(ONLY))
 
 .PHONY: faults
 faults: $(VENV)/.test ## what may befall a release, all of it, on three versions of ansible-core [FAULTS=short]
