@@ -37,6 +37,8 @@ DEFAULTS = {name: option.get("default") for name, option in PROVIDER.spec["optio
 PORTS = {"blue": (8001, 8002), "green": (8003, 8004)}
 """Nobody is there: what the load balancer sees is told to it."""
 ROUNDS = 100
+MORE_THAN_THE_PROOF_NEEDS = 10
+"""Looks at the targets: a change is proven in fewer, and what falls ill before that is another failure."""
 KEY = "AKIDTEST"
 
 
@@ -539,6 +541,12 @@ def test_a_colour_of_which_most_targets_fall_ill_while_it_is_watched_goes_home(s
     watching = threading.Thread(target=release)
     watching.start()
     wait_until(lambda: shop.weights() == {"blue": 0, "green": 100}, 60, "green has the traffic")
+    looks = len(shop.aws.calls("elbv2", "DescribeTargetHealth"))
+    wait_until(
+        lambda: len(shop.aws.calls("elbv2", "DescribeTargetHealth")) > looks + MORE_THAN_THE_PROOF_NEEDS,
+        60,
+        "the watch looks at the targets again and again",
+    )
     for port in PORTS["green"]:
         shop.tell("green", port, "unhealthy")
     watching.join(60)
