@@ -63,6 +63,45 @@ options:
         P(bluegreen.deploy.watched#filter). Then only a total failure is judged here.
     type: bool
     default: false
+  front:
+    description:
+      - The front door, asked as a client does, where the provider counts no requests.
+      - Each path is asked three times at each look. An answer with status 5xx, or none within 2 seconds, is an
+        error. Three errors that are more than O(max_error_share), or more than 0 % without it, are a limit that
+        is passed.
+      - That all goes well there proves nothing about the requests of others, so that the verdict is not V(pass).
+    type: dict
+    suboptions:
+      endpoints:
+        description: What to ask, as URLs such as V(https://shop.example.com/).
+        type: list
+        elements: str
+        required: true
+      door:
+        description: How they are reached, as the option of the same name of M(bluegreen.deploy.health_check).
+        type: dict
+        suboptions:
+          host:
+            description: See M(bluegreen.deploy.health_check).
+            type: str
+          sni:
+            description: See M(bluegreen.deploy.health_check).
+            type: str
+          address:
+            description: See M(bluegreen.deploy.health_check).
+            type: str
+          ca_path:
+            description: See M(bluegreen.deploy.health_check).
+            type: path
+          validate_certs:
+            description: See M(bluegreen.deploy.health_check).
+            type: bool
+          headers:
+            description: See M(bluegreen.deploy.health_check).
+            type: dict
+          secret_headers:
+            description: See M(bluegreen.deploy.health_check).
+            type: dict
 """
 
 EXAMPLES = r"""
@@ -153,7 +192,7 @@ def analyse(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     colours, routes = build_routes(params)
     colour = known(colours, params["colour"])
-    result = watcher(routes, params)(colour).as_result()
+    result = watcher(routes, params)(colour, {}).as_result()
     if result["verdict"] == "fail":
         raise ThresholdError(f"{colour} is bad: {result['reason']}", todo="Send the traffic back", **result)
     return {"changed": False, **result}

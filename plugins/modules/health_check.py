@@ -290,22 +290,12 @@ failure:
 import typing as t
 
 from ..module_utils._health.check import health_check
+from ..module_utils._health.options import DOOR_SPEC
 from ..module_utils._health.probe import credentials
 from ..module_utils._module import run_module
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-
-DOOR_SPEC: dict[str, t.Any] = {
-    "host": {"type": "str"},
-    "sni": {"type": "str"},
-    "address": {"type": "str"},
-    "ca_path": {"type": "path"},
-    "validate_certs": {"type": "bool"},
-    "headers": {"type": "dict"},
-    "secret_headers": {"type": "dict", "no_log": True},
-}
 
 
 def call(module: AnsibleModule) -> dict[str, t.Any]:

@@ -177,6 +177,46 @@ options:
             errors, 10 or more. The verdict is V(inconclusive) otherwise.
         type: bool
         default: false
+      front:
+        description:
+          - The front door, asked as a client does, where the provider counts no requests.
+          - Each path is asked three times at each look. An answer with status 5xx, or none within 2 seconds, is an
+            error. Three errors that are more than O(watch.max_error_share), or more than 0 % without it, are a
+            limit that is passed.
+          - That all goes well there proves nothing about the requests of others, so that the verdict is not V(pass).
+          - Before the colour gets a share, what fails already is left out, since nobody could tell whose fault it is.
+        type: dict
+        suboptions:
+          endpoints:
+            description: What to ask, as URLs such as V(https://shop.example.com/).
+            type: list
+            elements: str
+            required: true
+          door:
+            description: How they are reached, as the option of the same name of M(bluegreen.deploy.health_check).
+            type: dict
+            suboptions:
+              host:
+                description: See M(bluegreen.deploy.health_check).
+                type: str
+              sni:
+                description: See M(bluegreen.deploy.health_check).
+                type: str
+              address:
+                description: See M(bluegreen.deploy.health_check).
+                type: str
+              ca_path:
+                description: See M(bluegreen.deploy.health_check).
+                type: path
+              validate_certs:
+                description: See M(bluegreen.deploy.health_check).
+                type: bool
+              headers:
+                description: See M(bluegreen.deploy.health_check).
+                type: dict
+              secret_headers:
+                description: See M(bluegreen.deploy.health_check).
+                type: dict
       back_to:
         description:
           - The colour that gets all traffic when a limit is passed.
@@ -346,7 +386,7 @@ from ..module_utils._analysis.options import WATCH_SPEC
 from ..module_utils._errors import InvalidError
 from ..module_utils._module import run_module
 from ..module_utils._traffic.fence import Fence
-from ..module_utils._traffic.guard import guarded_switch, watchdog_of
+from ..module_utils._traffic.guard import Watch, guarded_switch, watchdog_of
 from ..module_utils._traffic.known_fleet import KnownFleet
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.route import Route
@@ -437,10 +477,10 @@ def warn(module: AnsibleModule, routes: t.Sequence[Route], plan: t.Sequence[Spli
             module.warn(f"route {route.name}: {caveat}")
 
 
-def watch_of(routes: t.Sequence[Route], watch: t.Mapping[str, t.Any]) -> t.Callable[[str], t.Any]:
+def watch_of(routes: t.Sequence[Route], watch: t.Mapping[str, t.Any], shares: bool) -> Watch:
     from ..module_utils._analysis.counters import watcher  # noqa: PLC0415 -- compiled only where something is watched
 
-    return watcher(routes, watch)
+    return watcher(routes, watch, shares)
 
 
 def traffic(module: AnsibleModule) -> dict[str, t.Any]:
@@ -452,7 +492,7 @@ def traffic(module: AnsibleModule) -> dict[str, t.Any]:
     outcomes, watched = guarded_switch(
         routes,
         wanted,
-        watch_of(routes, watch) if watch else None,
+        watch_of(routes, watch, wanted.wanted.shared and not module.check_mode) if watch else None,
         back_to=back_to,
         dry_run=module.check_mode,
         fence=fence(params),

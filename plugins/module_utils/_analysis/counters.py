@@ -12,56 +12,75 @@ from .._errors import UnsupportedError
 from .._traffic.route import Route, counting, of_all
 from .._traffic.router import Activity, Counted
 from .._traffic.split import Split
-from .watch import Count, Limits, Verdict, check_times, watch
+from .watch import Beside, Count, Limits, Verdict, check_times, watch
+
+if t.TYPE_CHECKING:
+    from .._traffic.guard import Watch
+    from .front import Front
 
 NOBODY_COUNTS = "nothing could be watched: the provider of these routes counts no requests, and knows no members"
-ONLY_READY = "only its members were watched, which were ready: the provider of these routes counts no requests"
+ONLY_MEMBERS = "only its members were watched: the provider of these routes counts no requests"
 
 
-def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any]) -> t.Callable[[str], Verdict]:
+def watcher(routes: t.Sequence[Route], params: t.Mapping[str, t.Any], shares: bool = False) -> Watch:
     """The watch of a colour that the parameters describe: they are checked, and nothing is begun yet.
 
-    Where nobody counts requests it is seen at least that members are ready, if they are known.
+    Where nobody counts requests it is seen at least that members are ready, if they are known, and that the front door
+    answers. A colour that is about to share the traffic is not blamed for what fails there now.
     """
     limits = Limits(params["max_error_share"], params["max_latency_ms"], params["min_requests"])
     times = {name: params[name] for name in ("duration", "interval", "window")}
     check_times(**times)
     if counting(routes):
-        return lambda colour: watch(lambda: counts(routes, colour), limits, pooled=params["pooled"], **times)
-    return lambda colour: _members(routes, colour, times)
+        return lambda colour, _put: watch(lambda: counts(routes, colour), limits, pooled=params["pooled"], **times)
+    from .front import front_of  # noqa: PLC0415 -- compiled only where nobody counts
+
+    front = front_of(params)
+    if front and shares:
+        front.look_before()
+    return lambda colour, put: _uncounted(routes, colour, _Moves(routes, put), times, front)
 
 
-def _members(routes: t.Sequence[Route], colour: str, times: t.Mapping[str, t.Any]) -> Verdict:
+def _uncounted(
+    routes: t.Sequence[Route], colour: str, moves: _Moves, times: t.Mapping[str, t.Any], front: Front | None
+) -> Verdict:
     """The whole time is spent, whatever can be seen: what is wrong may show elsewhere meanwhile."""
     known: list[Activity] = []
 
     def look() -> Count:
         now = _of(routes, colour)
         known.extend(now)
+        if front:  # asked after the provider has answered, which shows that it is not our own network that fails
+            front.look()
         return _count([], now)
 
-    moves = _Moves(routes)
-    seen = watch(look, Limits(None, None, 1), over=moves.look, **times)
-    told = moves.told or (ONLY_READY if known else NOBODY_COUNTS)
-    lost = seen.verdict != "inconclusive" or not seen.samples
-    return replace(seen, counted=False, reason=seen.reason if lost else told)
+    beside = Beside(moves.look, front.bad if front else lambda: None, lambda: _seen(bool(known), front))
+    return replace(watch(look, Limits(None, None, 1), beside=beside, **times), counted=False)
+
+
+def _seen(known: bool, front: Front | None) -> str:
+    """What was looked at, where nothing was found bad and nothing was counted."""
+    if front and front.targets:
+        parts = "its members and the front door were" if known else "the front door was"
+        return f"only {parts} watched, as the provider of these routes counts no requests: {front.told()}"
+    seen = ONLY_MEMBERS if known else NOBODY_COUNTS
+    return f"{seen}; {front.told()}" if front else seen
 
 
 class _Moves:
     """Whether the splits stay what they were: what is seen after somebody put one back says nothing of the colour."""
 
-    def __init__(self, routes: t.Sequence[Route]) -> None:
+    def __init__(self, routes: t.Sequence[Route], put: t.Mapping[str, Split | None]) -> None:
         self._routes = routes
-        self._began: list[Split | None] = []
-        self.told: str | None = None
+        self._began: list[Split | None] = [put[route.name] for route in routes] if put else []
 
     def look(self) -> str | None:
         now = of_all(lambda route: route.router.read(), self._routes)
         self._began = self._began or now
         moved = [route.name for route, was, is_now in zip(self._routes, self._began, now) if was != is_now]
         if moved:
-            self.told = f"the split of {' and '.join(moved)} was changed while it was watched"
-        return self.told
+            return f"the split of {' and '.join(moved)} was changed while it was watched"
+        return None
 
 
 def counts(routes: t.Sequence[Route], colour: str) -> Count:

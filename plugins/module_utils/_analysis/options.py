@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+from .._health.options import DOOR_SPEC
+
 WATCH_SPEC: dict[str, t.Any] = {
     "duration": {"type": "float", "required": True},
     "interval": {"type": "float", "default": 1.0},
@@ -15,5 +17,12 @@ WATCH_SPEC: dict[str, t.Any] = {
     "max_latency_ms": {"type": "float"},
     "min_requests": {"type": "int", "default": 50},
     "pooled": {"type": "bool", "default": False},
+    "front": {
+        "type": "dict",
+        "options": {
+            "endpoints": {"type": "list", "elements": "str", "required": True},
+            "door": {"type": "dict", "options": DOOR_SPEC},
+        },
+    },
 }
 """The argument spec of a watch, of which the module analysis is one and traffic may have one."""

@@ -134,6 +134,18 @@ class _Window:
         return _since(self._counts[0][1], count)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What else is looked at, each time after the counts."""
+
+    over: t.Callable[[], str | None] = lambda: None
+    """Why there is nothing left to watch, if so."""
+    bad: t.Callable[[], str | None] = lambda: None
+    """Why the colour is bad, if so."""
+    uncounted: t.Callable[[], str] | None = None
+    """Where nobody counts requests: what was looked at instead, in words."""
+
+
 def check_times(duration: float, interval: float, window: float) -> None:
     if not (0 <= duration < float("inf") and 0 < interval < float("inf") and 0 < window < float("inf")):
         raise InvalidError("a time to watch is not positive", "duration, interval and window above 0 seconds")
@@ -147,11 +159,11 @@ def watch(
     interval: float,
     window: float,
     pooled: bool = False,
-    over: t.Callable[[], str | None] = lambda: None,
+    beside: Beside = Beside(),
     clock: Clock = SYSTEM_CLOCK,
 ) -> Verdict:
-    """Look every ``interval`` seconds for ``duration`` seconds; ends early when a limit is passed, or when
-    ``over`` says why there is nothing left to watch.
+    """Look every ``interval`` seconds for ``duration`` seconds; ends early when a limit is passed, or when what is
+    looked at ``beside`` the counts says so.
 
     Limits are judged over the last ``window`` seconds, so that trouble that starts late is seen as soon as
     trouble that is there from the beginning. Of counts that are to be ``pooled`` with those of other load
@@ -165,7 +177,7 @@ def watch(
     deadline = clock.now() + duration
     while True:
         try:
-            count, why = look(), over()
+            count, why = look(), beside.over()
         except BlueGreenError as error:
             blind, reason, count, why = blind + 1, error.message, None, None
         if why:
@@ -177,6 +189,7 @@ def watch(
             last = count
             members.add(count)
             bad = members.bad() or _total(recent, limits) or (None if pooled else past(recent, limits))
+            bad = bad or beside.bad()
             if bad:
                 return _verdict("fail", bad, whole, blind, samples)
         left = deadline - clock.now()
@@ -187,14 +200,20 @@ def watch(
         lost = f"{blind} of {blind + len(samples)} looks failed; the last: {reason}"
         return _verdict("blind", lost, whole, blind, samples)
     bad = members.bad() or _total(whole, limits)
-    verdict, told = ("fail", bad) if bad else _in_the_end(whole, limits, duration, pooled)
-    if verdict == "pass" and members.lost():
-        verdict, told = "inconclusive", f"{told}, but {members.lost()}"
+    verdict, told = ("fail", bad) if bad else _in_the_end(whole, limits, duration, pooled, beside)
+    if verdict == "pass" or (not bad and beside.uncounted):
+        verdict, told = _less_what_was_lost(verdict, told, members.lost())
     return replace(_verdict(verdict, told, whole, blind, samples), pooled=pooled and verdict == "inconclusive")
 
 
-def _in_the_end(whole: Count, limits: Limits, duration: float, pooled: bool) -> tuple[str, str]:
+def _less_what_was_lost(verdict: str, told: str, lost: str) -> tuple[str, str]:
+    return ("inconclusive", f"{told}, but {lost}") if lost else (verdict, told)
+
+
+def _in_the_end(whole: Count, limits: Limits, duration: float, pooled: bool, beside: Beside) -> tuple[str, str]:
     """The verdict over the whole time, and why, when nothing bad was seen."""
+    if beside.uncounted:
+        return "inconclusive", beside.uncounted()
     told = f"{whole.errors} of {whole.requests} answers were errors"
     if limits.max_latency_ms is not None and whole.latency_ms is None:
         return "blind", "the load balancer does not tell how long answers take, and max_latency_ms is set"

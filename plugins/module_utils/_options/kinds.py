@@ -88,6 +88,13 @@ def texts(given: t.Any) -> list[str]:
     return [str(each).strip() for each in found]
 
 
+def paths(given: t.Any) -> list[str]:
+    found = texts(given)
+    if any(not each.startswith("/") for each in found):
+        raise UnfitError("paths such as /, or /, /login")
+    return found
+
+
 def commands(given: t.Any) -> list[str]:
     """As texts, but a command may well have commas in it."""
     if isinstance(given, str) and not given.strip().startswith("["):

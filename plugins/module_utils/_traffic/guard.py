@@ -20,11 +20,14 @@ if t.TYPE_CHECKING:
     from .._analysis.watch import Verdict
     from .watchdog import HostWatchdog
 
+Watch = t.Callable[[str, t.Mapping[str, t.Optional[Split]]], "Verdict"]
+"""Of a colour, while each route, by its name, has the split that was put there."""
+
 
 def guarded_switch(
     routes: t.Sequence[Route],
     order: Order,
-    watch: t.Callable[[str], Verdict] | None = None,
+    watch: Watch | None = None,
     *,
     back_to: Split | None = None,
     dry_run: bool = False,
@@ -50,7 +53,7 @@ def guarded_switch(
 def _switch_and_watch(
     routes: t.Sequence[Route],
     order: Order,
-    watch: t.Callable[[str], Verdict] | None,
+    watch: Watch | None,
     back_to: Split | None,
     *,
     dry_run: bool,
@@ -62,12 +65,13 @@ def _switch_and_watch(
     if dry_run or not watched or not watch:
         return outcomes, None
     began = time.time()
-    verdict, cause = _judge(watch, _raised(order, outcomes, back_to))
+    put = {outcome.name: outcome.after for outcome in outcomes}
+    verdict, cause = _judge(watch, _raised(order, outcomes, back_to), put)
     if verdict is None or cause:
         raise put_back(watched, outcomes, cause or BlueGreenError("nobody watched"), back_to, fence)
     seen = list(zip(watched, side_by_side(lambda route: route.router.read(), watched)))
     ended = {route.name: split for route, split in seen if not isinstance(split, BlueGreenError)}
-    moved = _moved_meanwhile(watched, outcomes, ended, began)
+    moved = _moved_meanwhile(watched, put, ended, began)
     if isinstance(moved, ConflictError):
         raise with_routes(moved, [replace(one, after=ended.get(one.name, one.after)) for one in outcomes])
     if moved:
@@ -78,7 +82,7 @@ def _switch_and_watch(
 
 def _moved_meanwhile(
     watched: t.Sequence[Route],
-    outcomes: t.Sequence[Outcome],
+    put: t.Mapping[str, Split | None],
     ended: t.Mapping[str, Split | None],
     began: float,
 ) -> BlueGreenError | None:
@@ -86,7 +90,6 @@ def _moved_meanwhile(
 
     ``ended`` has the routes that could be read.
     """
-    put = {outcome.name: outcome.after for outcome in outcomes}
     for route in watched:
         wanted = put[route.name]
         now = ended.get(route.name, wanted)
@@ -106,9 +109,11 @@ def _moved_meanwhile(
     return None
 
 
-def _judge(watch: t.Callable[[str], Verdict], colour: str) -> tuple[Verdict | None, BlueGreenError | None]:
+def _judge(
+    watch: Watch, colour: str, put: t.Mapping[str, Split | None]
+) -> tuple[Verdict | None, BlueGreenError | None]:
     try:
-        verdict = watch(colour)
+        verdict = watch(colour, put)
     except Exception as error:  # noqa: BLE001 -- nobody watches any more: what was moved must not stay so
         return None, BlueGreenError(f"the watch broke: {type(error).__name__}: {error}")
     if verdict.verdict == "fail":

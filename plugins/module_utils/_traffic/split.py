@@ -103,6 +103,11 @@ class Split:
             return None
         return self.first if self.first_share * 2 > WHOLE else self.second
 
+    @property
+    def shared(self) -> bool:
+        """Both colours get some."""
+        return 0 < self.first_share < WHOLE
+
     def share(self, colour: str) -> int:
         known(self.colours, colour)
         return self.first_share if colour == self.first else WHOLE - self.first_share

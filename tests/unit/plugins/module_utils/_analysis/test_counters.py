@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.module_utils._analysis.counters import NOBODY_COUNTS, ONLY_READY, counts, watcher
+from plugins.module_utils._analysis.counters import NOBODY_COUNTS, ONLY_MEMBERS, counts, watcher
 from plugins.module_utils._analysis.watch import Count
 from plugins.module_utils._errors import UnreachableError, UnsupportedError
 from plugins.module_utils._traffic.route import Route
@@ -72,8 +72,8 @@ WATCH = {"duration": 0.05, "interval": 0.01, "window": 30.0, "max_error_share": 
     [
         ([Knowing(Activity(2, 0))], "fail", "none of its members is ready", False),
         ([Knowing(Activity(2, 1)), Knowing(Activity(2, 0))], "fail", "none of its members is ready", False),
-        ([Knowing(Activity(2, 1))], "inconclusive", ONLY_READY, False),
-        ([Knowing(Activity(2, 1)), Knowing(None)], "inconclusive", ONLY_READY, False),
+        ([Knowing(Activity(2, 1))], "inconclusive", ONLY_MEMBERS, False),
+        ([Knowing(Activity(2, 1)), Knowing(None)], "inconclusive", ONLY_MEMBERS, False),
         ([Knowing(None)], "inconclusive", NOBODY_COUNTS, False),
         # beside one that counts
         (
@@ -94,7 +94,7 @@ def test_where_nobody_counts_it_is_seen_that_members_are_ready(
     routers: list[Counting], verdict: str, reason: str, counted: bool
 ) -> None:
     named = [Route(f"r{number}", router) for number, router in enumerate(routers)]
-    found = watcher(named, {**WATCH, "min_requests": 50, "pooled": False})("green")
+    found = watcher(named, {**WATCH, "min_requests": 50, "pooled": False})("green", {})
     assert (found.verdict, found.reason, found.counted) == (verdict, reason, counted)
     assert len(found.samples) > 1 or verdict == "fail"  # the time is spent, also where nothing can be seen
 
@@ -110,7 +110,24 @@ class Changing(Knowing):
         return self._splits.pop(0) if len(self._splits) > 1 else self._splits[0]
 
 
+def test_a_member_that_falls_ill_is_not_left_out_of_the_words() -> None:
+    router = Knowing(Activity(4, 4))
+    seen = iter([Activity(4, 4), Activity(4, 3)])
+    router.observe = lambda: dict.fromkeys(("blue", "green"), next(seen, Activity(4, 3)))  # type: ignore[method-assign]
+    found = watcher([Route("shop", router)], {**WATCH, "min_requests": 50, "pooled": False})("green", {})
+    assert found.reason == f"{ONLY_MEMBERS}, but 3 of 4 members are ready, and 4 were before"
+
+
+@pytest.mark.parametrize("found", [GREEN, BLUE])
+def test_a_split_that_was_put_back_before_the_first_look_is_told(found: Split) -> None:
+    router, put = Changing(found), {"shop": GREEN}
+    watched = watcher([Route("shop", router)], {**WATCH, "min_requests": 50, "pooled": False})("green", put)
+    assert ("was changed while" in watched.reason) is (found == BLUE)
+
+
 def test_a_split_that_somebody_puts_back_ends_the_watch_and_is_told() -> None:
     router = Changing(GREEN, GREEN, BLUE)
-    found = watcher([Route("shop", router)], {**WATCH, "duration": 600.0, "min_requests": 50, "pooled": False})("green")
+    found = watcher([Route("shop", router)], {**WATCH, "duration": 600.0, "min_requests": 50, "pooled": False})(
+        "green", {}
+    )
     assert (found.verdict, found.reason) == ("inconclusive", "the split of shop was changed while it was watched")

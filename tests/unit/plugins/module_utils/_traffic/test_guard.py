@@ -30,7 +30,7 @@ def test_only_a_failed_watch_moves_the_traffic_back(verdict):
     routers, routes = rig(BLUE, BLUE)
     seen = []
     outcomes, found = guarded_switch(
-        routes, Order(TENTH), lambda colour: (seen.append(colour), Verdict(verdict, ""))[1]
+        routes, Order(TENTH), lambda colour, _put: (seen.append(colour), Verdict(verdict, ""))[1]
     )
     assert [router.split for router in routers] == [TENTH, TENTH]
     assert (seen, found.verdict, [o.changed for o in outcomes]) == (["green"], verdict, [True, True])
@@ -39,7 +39,7 @@ def test_only_a_failed_watch_moves_the_traffic_back(verdict):
 def test_a_failed_watch_puts_each_moved_route_back_where_it_was():
     routers, routes = rig(BLUE, TENTH, Split.only(COLOURS, "green", 500))
     with pytest.raises(BlueGreenError) as caught:
-        guarded_switch(routes, Order(TENTH), lambda _colour: Verdict("fail", "9 of 10 answers were errors"))
+        guarded_switch(routes, Order(TENTH), lambda _colour, _put: Verdict("fail", "9 of 10 answers were errors"))
     assert caught.value.code == "threshold_exceeded"
     assert caught.value.details["watched"]["verdict"] == "fail"
     assert [router.split for router in routers] == [BLUE, TENTH, Split.only(COLOURS, "green", 500)]
@@ -54,7 +54,7 @@ def test_a_failed_watch_puts_each_moved_route_back_where_it_was():
 def test_with_back_to_a_route_that_was_there_already_is_watched_and_sent_back():
     routers, routes = rig(GREEN)
     with pytest.raises(BlueGreenError) as caught:
-        guarded_switch(routes, Order(GREEN), lambda _colour: Verdict("fail", "bad"), back_to=BLUE)
+        guarded_switch(routes, Order(GREEN), lambda _colour, _put: Verdict("fail", "bad"), back_to=BLUE)
     assert routers[0].split == BLUE
     assert caught.value.details["routes"][0]["changed"] is True
 
@@ -62,7 +62,7 @@ def test_with_back_to_a_route_that_was_there_already_is_watched_and_sent_back():
 def test_what_somebody_else_moved_meanwhile_is_left_alone():
     routers, routes = rig(GREEN)
 
-    def watch(_colour):
+    def watch(_colour, _put):
         routers[0].split = TENTH
         return Verdict("fail", "bad")
 
@@ -74,7 +74,7 @@ def test_what_somebody_else_moved_meanwhile_is_left_alone():
 def test_a_watch_that_breaks_does_not_leave_the_traffic_unwatched():
     routers, routes = rig(BLUE)
 
-    def watch(_colour):
+    def watch(_colour, _put):
         raise ZeroDivisionError("oops")
 
     with pytest.raises(BlueGreenError, match="the watch broke: ZeroDivisionError: oops"):
@@ -85,14 +85,14 @@ def test_a_watch_that_breaks_does_not_leave_the_traffic_unwatched():
 @pytest.mark.parametrize(("split", "dry_run"), [(GREEN, False), (BLUE, True)])
 def test_what_was_not_moved_is_not_watched(split, dry_run):
     _routers, routes = rig(split)
-    _outcomes, verdict = guarded_switch(routes, Order(GREEN), lambda _colour: 1 / 0, dry_run=dry_run)
+    _outcomes, verdict = guarded_switch(routes, Order(GREEN), lambda _colour, _put: 1 / 0, dry_run=dry_run)
     assert verdict is None
 
 
 def test_who_is_taken_over_while_watching_leaves_the_traffic_to_the_successor(tmp_path):
     routers, routes = rig(BLUE)
 
-    def watch(_colour):
+    def watch(_colour, _put):
         Fence(str(tmp_path), "shop", 2).raise_up()
         return Verdict("fail", "bad")
 
@@ -111,7 +111,7 @@ def test_a_watch_that_failed_and_could_not_be_undone_says_both():
     routers, routes = rig(BLUE)
     routers[0].raises["apply"] = [None, DeniedError("no rights")]
     with pytest.raises(BlueGreenError) as caught:
-        guarded_switch(routes, Order(GREEN), lambda _colour: Verdict("fail", "9 of 10 answers were errors"))
+        guarded_switch(routes, Order(GREEN), lambda _colour, _put: Verdict("fail", "9 of 10 answers were errors"))
     assert caught.value.found == "9 of 10 answers were errors. And putting it back failed: route r0: no rights"
     assert (caught.value.code, caught.value.details["watched"]["verdict"]) == ("undo_failed", "fail")
 
@@ -119,7 +119,9 @@ def test_a_watch_that_failed_and_could_not_be_undone_says_both():
 def test_a_canary_that_was_out_already_is_watched_by_its_own_colour():
     _routers, routes = rig(TENTH)
     seen = []
-    guarded_switch(routes, Order(TENTH), lambda colour: (seen.append(colour), Verdict("pass", ""))[1], back_to=BLUE)
+    guarded_switch(
+        routes, Order(TENTH), lambda colour, _put: (seen.append(colour), Verdict("pass", ""))[1], back_to=BLUE
+    )
     assert seen == ["green"]
 
 
@@ -137,7 +139,7 @@ def test_what_was_watched_must_be_there_in_the_end(at_the_end, reason, code, end
     routers, routes = rig(BLUE)
     routers[0].by_itself = reason
 
-    def watch(_colour):
+    def watch(_colour, _put):
         routers[0].split = at_the_end
         return Verdict("pass", "0 of 1000 answers were errors")
 
@@ -155,7 +157,7 @@ def test_what_was_watched_must_be_there_in_the_end(at_the_end, reason, code, end
 def test_a_route_that_cannot_be_read_when_the_watch_ends_makes_the_verdict_blind():
     routers, routes = rig(BLUE)
 
-    def watch(_colour):
+    def watch(_colour, _put):
         routers[0].raises["read"] = [DeniedError("no rights")]
         return Verdict("pass", "0 of 1000 answers were errors")
 
@@ -168,7 +170,7 @@ def test_a_failed_watch_goes_home_from_what_its_members_have_left(now):
     """All members of green died, or one of two did: nobody moved anything."""
     routers, routes = rig(BLUE)
 
-    def watch(_colour):
+    def watch(_colour, _put):
         routers[0].split, routers[0].stands = now, True
         return Verdict("fail", "9 of 10 answers were errors")
 
@@ -180,7 +182,7 @@ def test_a_failed_watch_goes_home_from_what_its_members_have_left(now):
 def test_where_the_new_colour_is_dead_its_share_is_taken_away_though_nobody_notices_it():
     routers, routes = rig(BLUE)
 
-    def watch(_colour):
+    def watch(_colour, _put):
         routers[0].split, routers[0].stands = BLUE, True
         return Verdict("fail", "no member of green is ready")
 
