@@ -199,8 +199,8 @@ options:
             description:
               - How many healthy targets a colour needs in each zone that the load balancer is enabled in, before it
                 gets more traffic; no more than the other colour has there. With V(0) the zones do not matter.
+              - By default 1 where cross-zone load balancing is off for the colour's target group, and 0 where it is on.
             type: int
-            default: 1
           region:
             description: The region. E(AWS_REGION), E(AWS_DEFAULT_REGION), or that of the profile.
             type: str

@@ -18,6 +18,7 @@ from .listeners import described_balancer
 DRAINING = ("draining", "unhealthy.draining")
 NOT_CHECKED = "Target.HealthCheckDisabled"
 EVERYWHERE = "all"
+CROSS_ZONE = "load_balancing.cross_zone.enabled"
 
 
 def look_at(aws: Aws, group: str) -> t.Any:
@@ -52,8 +53,27 @@ def keeps_clients(aws: Aws, group: str) -> bool:
 
     Source: docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html.
     """
+    return _attributes(aws, group).get("stickiness.enabled") == "true"
+
+
+def crosses_zones(aws: Aws, group: str, balancer: str) -> bool:
+    """Whether requests that come in by one zone may go to targets of the group in another one.
+
+    Source: docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html, "Cross-zone
+    load balancing"; always on for an application load balancer, but where its target group says otherwise.
+    """
+    own = _attributes(aws, group).get(CROSS_ZONE, "use_load_balancer_configuration")
+    if own != "use_load_balancer_configuration":
+        return own == "true"
+    if described_balancer(aws, balancer).once()["Type"] == "application":
+        return True
+    told = aws.call("elbv2", "describe_load_balancer_attributes", LoadBalancerArn=balancer)["Attributes"]
+    return any(each["Key"] == CROSS_ZONE and each["Value"] == "true" for each in told)
+
+
+def _attributes(aws: Aws, group: str) -> dict[str, str]:
     told = aws.call("elbv2", "describe_target_group_attributes", TargetGroupArn=group)["Attributes"]
-    return any(each["Key"] == "stickiness.enabled" and each["Value"] == "true" for each in told)
+    return {each["Key"]: each["Value"] for each in told}
 
 
 def ready_by_zone(aws: Aws, balancer: str, targets: t.Sequence[Json]) -> dict[str, int]:

@@ -30,7 +30,7 @@ PROVIDER = Provider(
             "rule_priority": {"type": "int"},
             "rule_tags": {"type": "dict"},
             "target_groups": {"type": "dict", "required": True},
-            "healthy_per_zone": {"type": "int", "default": 1},
+            "healthy_per_zone": {"type": "int"},
         },
     },
     build=_build,

@@ -24,7 +24,7 @@ from .._aws.listeners import (
     look_at_listeners,
     look_at_rules,
 )
-from .._aws.targets import is_ready, keeps_clients, look_at, members, ready_by_zone, trouble
+from .._aws.targets import crosses_zones, is_ready, keeps_clients, look_at, members, ready_by_zone, trouble
 from .._errors import ConflictError, InvalidError, MissingError, NotVerifiedError
 from .router import Activity, Capabilities, Router
 from .split import CHANGED, WHOLE, Split, moved
@@ -218,20 +218,23 @@ class Alb(Router):
         )
 
     def _gaps(self, colour: str, there: t.Sequence[Json]) -> tuple[str, ...]:
-        """Zones with fewer healthy targets than are needed; no more are than the other colour has there."""
+        """Zones with fewer healthy targets than are needed; no more are than the other colour has there.
+
+        Unless the user says how many, none is needed in a zone that the targets of another one serve as well.
+        """
         (other,) = {*self._colours} - {colour}
-        least = self._options["healthy_per_zone"]
+        asked = self._options["healthy_per_zone"]
+        least = 1 if asked is None else asked
         if least < 1 or other not in self._targets:
             return ()
         balancer = balancer_of(self._place().listener)
         mine = ready_by_zone(self._aws, balancer, there)
         theirs = ready_by_zone(self._aws, balancer, members(self._targets[other]))
         needed = {zone: min(least, theirs[zone]) for zone in mine}
-        return tuple(
-            f"zone {zone} has {many} healthy targets, and {needed[zone]} are needed"
-            for zone, many in mine.items()
-            if many < needed[zone]
-        )
+        short = [zone for zone, many in mine.items() if many < needed[zone]]
+        if short and asked is None and crosses_zones(self._aws, self._group_arns()[colour], balancer):
+            return ()
+        return tuple(f"zone {zone} has {mine[zone]} healthy targets, and {needed[zone]} are needed" for zone in short)
 
 
 def _check_options(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:

@@ -335,9 +335,18 @@ UNFIT = {
 }
 
 
+CROSS_ZONE = "load_balancing.cross_zone.enabled"
+
+
+def cross_zone(shop: Shop, value: str) -> None:
+    attribute = {"Key": CROSS_ZONE, "Value": value}
+    shop.aws.client("elbv2").modify_target_group_attributes(TargetGroupArn=shop.green, Attributes=[attribute])
+
+
 @pytest.mark.parametrize("what", UNFIT)
 def test_what_is_not_healthy_everywhere_gets_no_traffic(shop: Shop, what: str) -> None:
     states, said = UNFIT[what]
+    cross_zone(shop, "false")
     for port, state in states.items():
         shop.tell("green", port, state, "Target.FailedHealthChecks" if state == "unhealthy" else None)
     told = shop.traffic(to="green")
@@ -345,6 +354,37 @@ def test_what_is_not_healthy_everywhere_gets_no_traffic(shop: Shop, what: str) -
     assert shop.weights() == {"blue": 100, "green": 0}
     if what == "one zone without":
         assert shop.traffic(shop.route(healthy_per_zone=0), to="green")["changed"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_the_group", "of_the_balancer", "moved"),
+    [
+        ("application", None, None, True),  # on, as AWS has it
+        ("application", "use_load_balancer_configuration", None, True),
+        ("application", "false", None, False),
+        ("network", None, None, False),  # off, as AWS has it
+        ("network", None, "true", True),
+        ("network", "use_load_balancer_configuration", "true", True),
+        ("network", "false", "true", False),
+        ("network", "true", None, True),
+    ],
+)
+def test_targets_of_one_zone_serve_all_where_requests_cross_zones(
+    aws: Aws, kind: str, of_the_group: str | None, of_the_balancer: str | None, moved: bool
+) -> None:
+    shop = Shop(aws, kind)
+    if of_the_group:
+        cross_zone(shop, of_the_group)
+    if of_the_balancer:
+        attribute = {"Key": CROSS_ZONE, "Value": of_the_balancer}
+        shop.aws.client("elbv2").modify_load_balancer_attributes(
+            LoadBalancerArn=shop.balancer_arn, Attributes=[attribute]
+        )
+    shop.tell("green", 8004, "unhealthy", "Target.FailedHealthChecks")
+    assert shop.traffic(to="green").get("changed", False) is moved
+    if moved:  # who says how many must have them everywhere
+        shop.leave(shop.arn, {shop.blue: 100, shop.green: 0})
+        assert shop.traffic(shop.route(healthy_per_zone=1), to="green")["failure"]["code"] == "not_ready"
 
 
 def test_a_zone_in_which_the_live_colour_has_nobody_needs_none_of_the_other(shop: Shop) -> None:

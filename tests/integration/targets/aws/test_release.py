@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -44,6 +45,8 @@ class Machines:
     def __init__(self, aws: Aws, directory: Path) -> None:
         self._aws, self._directory = aws, directory
         self._running: dict[str, Instance] = {}
+        self.fail_share = dict.fromkeys(COLOURS, 0.0)
+        """Of what users ask of each colour; its health check is fine all the same."""
         self.placed: list[str] = []
         """Those whose app answers: without one an instance is told healthy here, and each request fails."""
         self._over = threading.Event()
@@ -65,7 +68,7 @@ class Machines:
             for identity in there.keys() - self._running.keys():
                 port = free_ports(1)[0]
                 machine = self._running[identity] = Instance(identity, there[identity], port, self._directory)
-                machine.start(VERSIONS[there[identity]])
+                machine.start(VERSIONS[there[identity]], self.fail_share[there[identity]])
                 self._aws.place(identity, port)
                 self.placed.append(identity)
 
@@ -79,6 +82,7 @@ class Example:
 
     def __init__(self, aws: Aws, directory: Path) -> None:
         self.aws, self.directory = aws, directory
+        self.machines: Machines
         scene = Scene(aws)
         given = {"VpcId": scene.vpc, "Subnets": ",".join(scene.subnets), "ImageId": "ami-0123456789abcdef0"}
         aws.client("cloudformation").create_stack(
@@ -141,6 +145,7 @@ def example(aws: Aws, tmp_path: Path) -> Iterator[Example]:
     made = Example(aws, tmp_path)
     with Machines(aws, tmp_path) as machines:
         wait_until(lambda: len(machines.placed) == made.healthy("blue") == 2, 60, "blue is healthy")
+        made.machines = machines
         yield made
 
 
@@ -173,6 +178,10 @@ def policies() -> dict[str, set[str]]:
     """The actions that docs/aws.md allows, by the name of the policy."""
     text = (ROOT / "docs" / "aws.md").read_text().split("## Rights")[1]
     found = json.loads(text.split("```json")[1].split("```")[0])
+    resources = {
+        resource for policy in found.values() for each in policy["Statement"] for resource in [each["Resource"]]
+    }
+    assert all(re.match(r"\*$|arn:\*:[a-z0-9]+:", each) for each in resources), "in every partition of AWS"
     return {
         name.removeprefix("bluegreen-"): {action for each in policy["Statement"] for action in each["Action"]}
         for name, policy in found.items()
@@ -215,6 +224,32 @@ def test_who_sticks_to_the_old_colour_keeps_it_from_being_retired(example: Examp
     assert colour == "green"
     assert example.play("rollback", bluegreen_rollback_fails=False).returncode == 0
     assert {visit(example.url(80), cookie)[1] for _each in range(20)} == {"blue"}
+
+
+def test_what_users_get_sends_a_version_back_and_ill_members_keep_nobody_from_going_home(example: Example) -> None:
+    """The health check of 1.1 is fine, and its pages are not; later the database that both colours share is down."""
+    example.machines.fail_share["green"] = 1.0
+    with example.load() as seen:
+        released = example.play("release", bluegreen_version="1.1", bluegreen_canary_steps=[50], bluegreen_hold=10)
+        assert (released.returncode, example.weights()) == (2, {"blue": 100, "green": 0}), released.stdout
+        back = time.time()
+    assert "requests of ours at the front door failed" in released.stdout
+    report = json.loads((example.directory / "reports" / "report.json").read_text())
+    assert report["outcome"] == "rolled_back"
+    failed = [each["check"] for each in report["load_balancers"]["aws"]["checklist"] if each["passed"] is False]
+    assert failed == ["50 % of the traffic on green"]
+    _head, records = seen
+    assert {record.version for record in records if record.start > back} <= {"1.0"}
+
+    elbv2 = example.aws.client("elbv2")
+    for colour, group in example.groups.items():
+        for each in elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]:
+            example.aws.force_health(group, each["Target"]["Id"], "unhealthy", port=each["Target"]["Port"])
+        assert example.healthy(colour) == 0
+    nobody = forward(dict.fromkeys(example.groups.values(), 0))
+    elbv2.modify_listener(ListenerArn=example.listener[80], DefaultActions=nobody)
+    home = example.play("recover", bluegreen_recover_to="blue", bluegreen_recover_fails=False)
+    assert (home.returncode, example.weights()) == (0, {"blue": 100, "green": 0}), home.stdout
 
 
 def visit(url: str, cookie: str = "") -> tuple[str, str]:
