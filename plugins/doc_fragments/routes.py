@@ -195,6 +195,14 @@ options:
           rule_tags:
             description: The tags of the rule. Exactly one rule of the listener must have all of them.
             type: dict
+          test_listener_arn:
+            description:
+              - A listener for tests, whose default action leads to the idle colour. It follows, in a change of its own,
+                once all of the traffic has moved.
+            type: str
+          test_port:
+            description: The port of that listener, where it is given by O(routes[].alb.load_balancer).
+            type: int
           healthy_per_zone:
             description:
               - How many healthy targets a colour needs in each zone that the load balancer is enabled in, before it

@@ -11,15 +11,15 @@ version_added: 0.1.0
 description:
   - Changes the desired capacity of the Auto Scaling groups of one colour, and waits until as many instances are in
     service and healthy. Groups that are scaled down are waited for until the others are gone.
-  - If the capacity is to be changed, the routes are read first. If any of them gives the colour a share of the traffic,
-    nothing is changed, so that the live colour cannot be touched.
+  - If the capacity or the image is to be changed, the routes are read first. If any of them gives the colour a share
+    of the traffic, nothing is changed, so that the live colour cannot be touched.
   - A scaling activity that fails ends the wait at once, in the words of AWS.
   - A capacity below the minimum lowers it. The group remembers in the tag C(bluegreen.deploy/min-size) what it was, and
     gets it back with the next capacity that allows for it. The maximum is never changed.
   - Lifecycle hooks and warm pools are left alone. An instance that waits for a hook is waited for, and one in a warm
     pool or in standby does not count.
-  - With neither O(capacity) nor O(like) nor O(processes) nothing is changed. Then it is a gate, which passes when as
-    many instances are in service and healthy as the group is to have.
+  - With neither O(capacity) nor O(like) nor O(image_id) nor O(processes) nothing is changed. Then it is a gate,
+    which passes when as many instances are in service and healthy as the group is to have.
   - Needs the Python library C(botocore), which comes with C(boto3).
 extends_documentation_fragment:
   - bluegreen.deploy.routes
@@ -36,7 +36,7 @@ author:
   - bluegreen.deploy contributors (@bluegreen-deploy)
 options:
   colour:
-    description: The colour that the groups are of. It must be the idle one if their capacity is to be changed.
+    description: The colour that the groups are of. It must be the idle one if their capacity or image is to be changed.
     type: str
     required: true
   groups:
@@ -63,6 +63,14 @@ options:
       - The version of the launch template that a group must launch, and that all of its instances in service must be
         of. A number, V($Latest) or V($Default).
       - Instances of another version are not replaced. They are named, and it fails.
+    type: str
+  image_id:
+    description:
+      - The image (AMI) that a group must launch, and that all of its instances in service must be of.
+      - Where its launch template has another one, a version of the template is made that differs in the image alone,
+        and the group gets it, before it starts anything. The default version of the template stays.
+      - Instances of another image are not replaced. They are named, and it fails.
+      - Not with O(launch_template_version), nor for a group with a policy of mixed instances.
     type: str
   processes:
     description:
@@ -124,6 +132,14 @@ EXAMPLES = r"""
     groups: ["my-app-{{ pre_deploy_to }}"]
     like: ["my-app-{{ pre_deploy_live }}"]
     launch_template_version: "{{ my_app_template_version }}"
+
+- name: The same, with the image of the new version
+  bluegreen.deploy.autoscaling:
+    routes: "{{ bluegreen_routes }}"
+    colour: "{{ pre_deploy_to }}"
+    groups: ["my-app-{{ pre_deploy_to }}"]
+    like: ["my-app-{{ pre_deploy_live }}"]
+    image_id: ami-0123456789abcdef0
 
 - name: Switch while nothing scales
   block:
@@ -187,6 +203,9 @@ groups:
           description: Those that were suspended by O(processes=suspend), and that O(processes=resume) resumes.
           type: list
           elements: str
+        image_id:
+          description: The image that its launch template launches. Null without O(image_id).
+          type: str
     after:
       description: What it is to have, written like C(before).
       type: dict
@@ -195,8 +214,8 @@ groups:
       type: int
   sample:
     - name: my-app-green
-      before: {desired: 0, min: 0, max: 8, min_was: 2, suspended: [], suspended_here: []}
-      after: {desired: 4, min: 2, max: 8, min_was: null, suspended: [], suspended_here: []}
+      before: {desired: 0, min: 0, max: 8, min_was: 2, suspended: [], suspended_here: [], image_id: null}
+      after: {desired: 4, min: 2, max: 8, min_was: null, suspended: [], suspended_here: [], image_id: null}
       ready: 4
 changed_groups:
   description: The groups that were changed, where another one could not be.
@@ -245,6 +264,7 @@ ARGUMENT_SPEC = {
     "like": {"type": "list", "elements": "str"},
     "capacity_ratio": {"type": "float", "default": 1.0},
     "launch_template_version": {"type": "str"},
+    "image_id": {"type": "str"},
     "processes": {"type": "str", "choices": ["suspend", "resume"]},
     "wait_timeout": {"type": "float", "default": 600.0},
     "aws": {"type": "dict", "options": AWS_SPEC, "apply_defaults": True},
@@ -274,7 +294,7 @@ def scale(module: AnsibleModule) -> dict[str, t.Any]:
     colours, routes = build_routes(params)
     colour = known(colours, params["colour"])
     names, like = named(params)
-    moves = params["capacity"] is not None or bool(like)
+    moves = params["capacity"] is not None or bool(like) or bool(params["image_id"])
     if moves:
         refuse_live(routes, colour)
     service = AutoScaling(connect(params["aws"]))
@@ -283,7 +303,7 @@ def scale(module: AnsibleModule) -> dict[str, t.Any]:
     if gone and not resumes:
         raise not_there(gone)
     groups, others = found[: len(names)], found[len(names) :]
-    wanted = Wanted(params["processes"], params["launch_template_version"])
+    wanted = Wanted(params["processes"], params["launch_template_version"], params["image_id"])
     leasts = [other.state.least for other in others] or [0] * len(groups)
     plans = [
         service.plan(group, many, wanted, least)
@@ -311,7 +331,8 @@ def result(plans: list[Plan], groups: list[Group]) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    run_module(scale, argument_spec=ARGUMENT_SPEC, mutually_exclusive=[("capacity", "like")])
+    exclusive = [("capacity", "like"), ("launch_template_version", "image_id")]
+    run_module(scale, argument_spec=ARGUMENT_SPEC, mutually_exclusive=exclusive)
 
 
 if __name__ == "__main__":

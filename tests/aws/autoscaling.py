@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
-from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
+from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup, InstanceState
 from moto.autoscaling.responses import AutoScalingResponse
+from moto.ec2.responses.launch_templates import LaunchTemplates
 
-from .patches import instead_of
+from .patches import instead_of, property_of
 
 Original = Callable[..., Any]
 
@@ -107,6 +108,53 @@ def _check_sizes(least: Any, most: Any, desired: Any) -> None:
         raise ValidationError(
             f"Desired capacity:{desired} must be between the specified min size:{least} and max size:{most}"
         )
+
+
+# --- Launch templates -------------------------------------------------------------------------------------
+
+
+@instead_of(LaunchTemplates, "create_launch_template_version")
+def _create_version(original: Original, response: LaunchTemplates) -> Any:
+    """moto knows neither the version that another one begins with, nor the token of a request that is made again.
+
+    docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateLaunchTemplateVersion.html
+    """
+    asked, backend = response._get_param, response.ec2_backend
+    name, token, source = asked("LaunchTemplateName"), asked("ClientToken"), asked("SourceVersion")
+    found = (
+        backend.get_launch_template_by_name(name) if name else backend.get_launch_template(asked("LaunchTemplateId"))
+    )
+    twin = next((each for each in found.versions if token and getattr(each, "token", None) == token), None)
+    answer = original(response)
+    made = twin or found.versions[-1]
+    if twin:
+        found.versions.pop()
+    elif source:
+        made.data = {**found.get_version(source).data, **made.data}
+    made.token = token
+    answer.result["LaunchTemplateVersion"].update(VersionNumber=made.number, LaunchTemplateData=made.data)
+    return answer
+
+
+@instead_of(InstanceState, "__init__")
+def _remembers_its_version(original: Original, state: InstanceState, *args: Any, **kwargs: Any) -> None:
+    """moto tells the default version of the template for all instances, whatever they were started with.
+
+    docs.aws.amazon.com/autoscaling/ec2/APIReference/API_Instance.html
+    """
+    original(state, *args, **kwargs)
+    group = state.auto_scaling_group
+    template = group.ec2_launch_template if group else None
+    state.started_with = template and {
+        "LaunchTemplateId": template.id,
+        "LaunchTemplateName": template.name,
+        "Version": str(template.get_version(group.launch_template_version).number),
+    }
+
+
+@property_of(InstanceState, "launch_template")
+def _launch_template(state: InstanceState) -> Any:
+    return state.started_with
 
 
 # --- Target groups ----------------------------------------------------------------------------------------

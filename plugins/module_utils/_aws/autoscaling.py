@@ -27,6 +27,7 @@ from .._errors import (
 )
 from .._wait import SYSTEM_CLOCK, Clock, until
 from .client import Aws, CodedError, Json, batches
+from .images import Images, check_image
 
 RESTING = ("AZRebalance", "AlarmNotification", "InstanceRefresh", "ScheduledActions")
 """What starts and stops sound instances of its own accord. Who is broken is replaced during a switch, too."""
@@ -86,6 +87,8 @@ class State:
     suspended: tuple[str, ...]
     ours: tuple[str, ...]
     """Which of them were suspended here, and are to be resumed."""
+    image: str | None = None
+    """What its launch template launches; None where nobody has asked."""
 
     def as_result(self) -> dict[str, t.Any]:
         return {
@@ -95,6 +98,7 @@ class State:
             "min_was": self.least_was,
             "suspended": list(self.suspended),
             "suspended_here": list(self.ours),
+            "image_id": self.image,
         }
 
     def tags(self) -> dict[str, str | None]:
@@ -115,6 +119,8 @@ class Group:
     template: str
     version: str
     """Of the launch template; empty where the group has none."""
+    mixed: bool = False
+    """Whether the template stands in a policy of mixed instances."""
 
     def units(self, counts: t.Callable[[Instance], bool]) -> int:
         return sum(each.units for each in self.instances if counts(each))
@@ -149,6 +155,7 @@ class Wanted:
     processes: str | None = None
     """C(suspend) or C(resume)."""
     version: str | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,11 @@ class Plan:
     @property
     def changes(self) -> bool:
         return self.after != self.group.state
+
+    @property
+    def new_image(self) -> str | None:
+        """What a version of the launch template is to be made for."""
+        return self.after.image if self.after.image != self.group.state.image else None
 
     def reached_by(self, now: Group) -> bool:
         if not self._holds(now) or now.others(self.version):
@@ -204,6 +216,7 @@ class AutoScaling:
     def __init__(self, aws: Aws, clock: Clock = SYSTEM_CLOCK) -> None:
         self._aws, self._clock = aws, clock
         self._numbers: dict[tuple[str, str], str] = {}
+        self._images = Images(aws)
 
     def read(self, names: t.Sequence[str]) -> list[Group]:
         """In the order of their names. Raises ``missing`` for those that are not there, or are being deleted."""
@@ -229,6 +242,8 @@ class AutoScaling:
 
         Raises for what it cannot have, or what could not come to an end.
         """
+        if wanted.image:
+            return self._plan_image(group, capacity, wanted, least)
         version = self._number(group, wanted.version) if wanted.version else None
         sizes = _sizes(group, capacity)
         sizes = replace(sizes, least=max(sizes.least, min(least, sizes.desired)))
@@ -239,8 +254,21 @@ class AutoScaling:
             self._check_version(plan, version)
         return plan
 
+    def _plan_image(self, group: Group, capacity: int | None, wanted: Wanted, least: int) -> Plan:
+        """The version of the template follows from the image; for a new one it is made when it is carried out."""
+        image = str(wanted.image)
+        check_image(group.name, group.template, group.mixed, image)
+        launched = self._images.of(group.template, group.version)
+        known = replace(group, state=replace(group.state, image=launched))
+        version = group.version if launched == image else None
+        plan = self.plan(known, capacity, replace(wanted, image=None, version=version), least)
+        if launched != image and plan.after.desired and not plan.lowers:
+            refuse_others(known, image)
+        return replace(plan, after=replace(plan.after, image=image))
+
     def carry_out(self, plans: t.Sequence[Plan], timeout: float) -> list[Group]:
         """Change what is to be changed, and wait for all of them, or with 0 for nobody; as they were seen last."""
+        plans = [self._give_image(plan) for plan in plans]
         waiting = [plan for plan in plans if timeout > 0 and (plan.changes or not plan.reached_by(plan.group))]
         known = {plan.name: {each["ActivityId"] for each in self._failed(plan)} for plan in waiting}
         self._change_all(plans)
@@ -248,6 +276,16 @@ class AutoScaling:
         if waiting:
             seen.update(self._wait(waiting, known, timeout))
         return [seen[plan.name] for plan in plans]
+
+    def _give_image(self, plan: Plan) -> Plan:
+        """Before it grows: what it then starts is of the version that has the image."""
+        if not plan.new_image:
+            return plan
+        template = plan.group.template
+        version = self._images.make(template, plan.group.version, plan.new_image)
+        given = {"LaunchTemplateId": template, "Version": version}
+        self._write(plan, "update_auto_scaling_group", lambda now: now.version == version, LaunchTemplate=given)
+        return replace(plan, group=replace(plan.group, version=version), version=version)
 
     def _change_all(self, plans: t.Sequence[Plan]) -> None:
         """One that cannot be changed keeps no other from it."""
@@ -429,7 +467,8 @@ def parse_group(described: Json) -> Group:
         ours=tuple(name for name in RESTING if name in tags.get(SUSPENDED_TAG, "").split()),
     )
     instances = tuple(map(_instance, described.get("Instances") or ()))
-    return Group(described["AutoScalingGroupName"], state, instances, suspended, template, version)
+    mixed = bool(described.get("MixedInstancesPolicy"))
+    return Group(described["AutoScalingGroupName"], state, instances, suspended, template, version, mixed)
 
 
 def _told(activity: Json) -> str:
@@ -530,6 +569,17 @@ def _check_capacity(group: Group, capacity: int) -> None:
             f"{named([each.id for each in protected])} of group {group.name} are protected from scale in",
             f"at most {capacity} that are",
             "See aws autoscaling set-instance-protection",
+        )
+
+
+def refuse_others(group: Group, image: str) -> None:
+    """Instances that were started before the image was given are of another one."""
+    strangers = [each.id for each in group.instances if each.in_service]
+    if strangers:
+        raise NotReadyError(
+            f"group {group.name} has {len(strangers)} instances in service of another image: {named(strangers)}",
+            f"none that is not of {image}",
+            "Give the group capacity 0 first",
         )
 
 

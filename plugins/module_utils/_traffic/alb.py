@@ -30,6 +30,8 @@ PROVIDER = Provider(
             "rule_priority": {"type": "int"},
             "rule_tags": {"type": "dict"},
             "target_groups": {"type": "dict", "required": True},
+            "test_listener_arn": {"type": "str"},
+            "test_port": {"type": "int"},
             "healthy_per_zone": {"type": "int"},
         },
     },

@@ -27,7 +27,7 @@ from .._aws.listeners import (
 from .._aws.targets import crosses_zones, is_ready, keeps_clients, look_at, members, ready_by_zone, trouble
 from .._errors import ConflictError, InvalidError, MissingError, NotVerifiedError
 from .router import Activity, Capabilities, Router
-from .split import CHANGED, WHOLE, Split, moved
+from .split import CHANGED, WHOLE, Split, describe, moved
 
 MOST_REASONS = 5
 """Targets of which it is told why they are not healthy."""
@@ -104,6 +104,7 @@ class Alb(Router):
         self._aws, self._options, self._colours = connect(options), options, colours
         self._cut = False
         self._action: Action | None = None
+        self._test_action: Action | None = None
         self._groups: dict[str, str] = {}
         self._looks: dict[str, t.Any] = {}
         self._targets: dict[str, list[Json]] = {}
@@ -120,7 +121,18 @@ class Alb(Router):
             "no health as long as nothing does (on_drift: mend adds it with weight 0)"
             for colour in forward.unattached()
         ]
-        return (*missing, *(self._sticky_targets(forward) if missing and not forward.is_sticky() else ()))
+        sticky = self._sticky_targets(forward) if missing and not forward.is_sticky() else []
+        return (*missing, *sticky, *self._test_drift(forward))
+
+    def _test_drift(self, forward: Forward) -> list[str]:
+        test, live = self._test(), forward.split()
+        if test is None or live is None or live.shared:
+            return []
+        test.read()
+        led = self._forward(test).split()
+        if led == _idle(live):
+            return []
+        return [f"{test.what}, the test listener, leads to {describe(led)} and not to {live.other(str(live.leader))}"]
 
     def _sticky_targets(self, forward: Forward) -> list[str]:
         """Two groups in one action take stickiness of targets only beside that of groups, as AWS has it."""
@@ -143,6 +155,14 @@ class Alb(Router):
             raise moved(found, expected)
         self._cut = self.home and forward.is_sticky() and wanted.first_share in (0, WHOLE)
         self._place().put(forward.holding(wanted, only=self._cut))
+        self._follow(wanted)
+
+    def _follow(self, wanted: Split) -> None:
+        """The test listener goes to the idle colour, once that is one without traffic."""
+        test = self._test()
+        if test and not wanted.shared:
+            test.read_lately()
+            test.put(self._forward(test).holding(_idle(wanted)))
 
     def verify(self, wanted: Split) -> bool | None:
         """The weights are read back, and the leading colour has a healthy target.
@@ -157,6 +177,8 @@ class Alb(Router):
                 "See who has changed it, as in CloudTrail",
             )
         if found != wanted:
+            return False
+        if self._test_drift(self._forward()):
             return False
         if not wanted.leader:
             return True
@@ -184,16 +206,27 @@ class Alb(Router):
         return 0.0 if self._cut or not self._forward().is_sticky() else self._forward().sticky_for()
 
     def shown(self, split: Split) -> dict[str, t.Any]:
-        return {self._place().what: {short(arn): many for arn, many in weights(self._forward().holding(split)).items()}}
+        test = self._test()
+        places = [(self._place(), split), *([(test, _idle(split))] if test and not split.shared else [])]
+        held = {place.what: weights(self._forward(place).holding(led)) for place, led in places}
+        return {what: {short(arn): many for arn, many in found.items()} for what, found in held.items()}
 
     def _place(self) -> Action:
         if self._action is None:
             self._action = _find(self._aws, self._options)
         return self._action
 
-    def _forward(self) -> Forward:
-        """What was seen last."""
-        place = self._place()
+    def _test(self) -> Action | None:
+        arn, port = self._options["test_listener_arn"], self._options["test_port"]
+        if self._test_action is None and (arn or port):
+            listener = arn or find_listener(self._aws, self._options["load_balancer"], port)
+            balancer_of(listener)
+            self._test_action = Action(self._aws, listener, None)
+        return self._test_action
+
+    def _forward(self, place: Action | None = None) -> Forward:
+        """What was seen last, of the route or of its test listener."""
+        place = place or self._place()
         return Forward(place.what, place.known or place.read(), self._group_arns()).check()
 
     def _group_arns(self) -> dict[str, str]:
@@ -249,6 +282,25 @@ def _check_options(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> 
         raise InvalidError("load_balancer is set without port", "the port of its listener")
     if bool(options["rule_priority"]) + bool(options["rule_tags"]) + bool(options["rule_arn"]) > 1:
         raise InvalidError("more than one of rule_arn, rule_priority and rule_tags is set", "one of them at most")
+    _check_test(options)
+
+
+def _check_test(options: t.Mapping[str, t.Any]) -> None:
+    arn, port = options["test_listener_arn"], options["test_port"]
+    if arn and port:
+        raise InvalidError("test_listener_arn and test_port are set", "one of them")
+    if port and not options["load_balancer"]:
+        raise InvalidError(
+            "test_port is set without load_balancer", "the load balancer that has it, or test_listener_arn"
+        )
+    whole = not (options["rule_arn"] or options["rule_priority"] or options["rule_tags"])
+    if whole and ((arn and arn == options["listener_arn"]) or (port and port == options["port"])):
+        raise InvalidError("the test listener is the one with the traffic", "another one")
+
+
+def _idle(split: Split) -> Split:
+    """All to the colour without traffic."""
+    return Split(split.first, split.second, WHOLE - split.first_share)
 
 
 def _find(aws: Aws, options: t.Mapping[str, t.Any]) -> Action:

@@ -534,6 +534,52 @@ def test_what_an_operator_sets_between_two_attempts_is_not_overwritten(shop: Sho
     assert len(shop.aws.calls("elbv2", "ModifyListener")) == 2  # ours, which failed, and the operator's
 
 
+# --- The test listener ------------------------------------------------------------------------------------
+
+
+def test_a_test_listener_follows_the_idle_colour(shop: Shop) -> None:
+    """It moves once the traffic has moved as a whole, there and back, and never with a canary."""
+    test = shop.listener(shop.balancer_arn, {shop.green: 1}, Port=8080)
+    route = shop.route(test_listener_arn=test)
+    for to, leads in (({"green": 10}, {"green": 1}), ({"green": 100}, {"blue": 100, "green": 0})):
+        told = shop.traffic(route, split=to)
+        assert "failure" not in told, told["msg"]
+        assert shop.weights(test) == leads, to
+    assert shop.traffic(route, to="blue")["changed"]
+    assert (shop.weights(), shop.weights(test)) == ({"blue": 100, "green": 0}, {"blue": 0, "green": 100})
+    assert shop.traffic(route, to="blue")["changed"] is False
+
+
+def test_a_test_listener_that_leads_to_the_live_colour_is_drift(shop: Shop) -> None:
+    test = shop.listener(shop.balancer_arn, {shop.blue: 1}, Port=8080)
+    route = shop.route(load_balancer="alb", port=80, test_port=8080)
+    route["alb"]["load_balancer"] = shop.balancer_arn
+    refused = shop.traffic(route, to="green")
+    assert (refused["failure"]["code"], shop.weights()) == ("drift", {"blue": 100, "green": 0})
+    assert "the test listener, leads to blue 100 %, green 0 % and not to green" in refused["msg"]
+    mended = shop.traffic(route, to="blue", on_drift="mend")
+    assert (mended["routes"][0]["changed"], shop.weights(test)) == (True, {"blue": 0, "green": 100})
+    assert shop.traffic(route, to="green", _ansible_check_mode=True, _ansible_diff=True)["diff"]["after"] != {}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"test_port": 8080}, "test_port is set without load_balancer"),
+        ({"test_listener_arn": "itself"}, "the test listener is the one with the traffic"),
+        ({"load_balancer": "alb", "port": 80, "test_port": 80}, "the test listener is the one with the traffic"),
+        (
+            {"load_balancer": "alb", "port": 80, "test_port": 1, "test_listener_arn": "a"},
+            "are set; expected one of them",
+        ),
+    ],
+)
+def test_a_test_listener_that_cannot_be_one_is_refused(shop: Shop, given: dict[str, Any], said: str) -> None:
+    asked = {name: shop.arn if value == "itself" else value for name, value in given.items()}
+    told = shop.traffic(shop.route(**asked), to="green")
+    assert (told["failure"]["code"], said in told["msg"]) == ("invalid", True), told["msg"]
+
+
 def dead(shop: Shop) -> None:
     """Both colours, as when the database that they share is down; and nobody has a weight."""
     for colour, ports in PORTS.items():

@@ -104,7 +104,7 @@ def test_check_mode_shows_the_change_and_the_run_is_exactly_that(shop: Shop) -> 
     assert shop.sizes() == (least, 3, 3)
     assert shop.writes() == ["UpdateAutoScalingGroup"]
     assert planned["diff"] == done["diff"]
-    nothing = {"max": 6, "min_was": None, "suspended": [], "suspended_here": []}
+    nothing = {"max": 6, "min_was": None, "suspended": [], "suspended_here": [], "image_id": None}
     before, after = {"min": 0, "desired": 0, **nothing}, {"min": least, "desired": 3, **nothing}
     assert done["groups"] == [{"name": "shop-green", "before": before, "after": after, "ready": 3}]
     assert (shop.scale(**wanted)["changed"], shop.writes()) == (False, [])
@@ -150,6 +150,7 @@ def test_what_it_cannot_have_is_refused_and_nothing_is_changed(shop: Shop) -> No
         ("missing", "nobody is not there", {"like": ["nobody"]}),
         ("missing", "See groups, region and profile", {"region": "eu-west-1"}),
         ("invalid", "launch_template_version is 'new'", {"capacity": 1, "launch_template_version": "new"}),
+        ("invalid", "image_id is 'latest'", {"capacity": 1, "image_id": "latest"}),
     ]
     for code, said, options in cases:
         shop.refused(code, said, **options)
@@ -192,8 +193,38 @@ def test_only_the_version_of_the_release_goes_into_service(shop: Shop) -> None:
         shop.refused("not_ready", "in service of another version: i-", launch_template_version="2", **options)
     assert shop.sizes() == (0, 2, 2)
     assert shop.scale(capacity=0, launch_template_version="2")["changed"]
-    ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion="2")  # that is what the server launches
     assert shop.scale(capacity=3, launch_template_version="$Latest")["groups"][0]["ready"] == 3
+
+
+def test_a_version_is_delivered_by_its_image(shop: Shop) -> None:
+    """In a version of the launch template that differs in the image alone; the live colour's is not touched."""
+    ec2, template, image = shop.aws.client("ec2"), shop.templates["green"], "ami-87654321"
+    wanted = {"like": ["shop-blue"], "image_id": image}
+    planned = shop.scale(**wanted, _ansible_check_mode=True)
+    assert (planned["changed"], planned["groups"][0]["after"]["image_id"], shop.writes()) == (True, image, [])
+    assert len(ec2.describe_launch_template_versions(LaunchTemplateId=template)["LaunchTemplateVersions"]) == 1
+    done = shop.scale(**wanted)
+    assert "failure" not in done, done["msg"]
+    assert done["changed"]
+    found = ec2.describe_launch_template_versions(LaunchTemplateId=template)["LaunchTemplateVersions"]
+    assert {str(each["VersionNumber"]): each["LaunchTemplateData"] for each in found} == {
+        "1": {"ImageId": "ami-12345678", "InstanceType": "t3.micro"},
+        "2": {"ImageId": image, "InstanceType": "t3.micro"},
+    }
+    group = shop.described()
+    assert (group["LaunchTemplate"]["Version"], shop.sizes()) == ("2", (1, 4, 4))
+    assert {each["LaunchTemplate"]["Version"] for each in group["Instances"]} == {"2"}
+    assert shop.described("shop-blue")["LaunchTemplate"]["Version"] == "1"
+    assert (shop.scale(**wanted)["changed"], shop.writes()) == (False, [])
+    shop.refused(
+        "not_ready", "4 instances in service of another image: i-", like=["shop-blue"], image_id="ami-12345678"
+    )
+    assert shop.described()["LaunchTemplate"]["Version"] == "2"
+
+
+def test_the_live_colour_gets_no_image(shop: Shop) -> None:
+    told = shop.scale(colour="blue", groups=["shop-blue"], image_id="ami-87654321")
+    assert (told["failure"]["code"], shop.writes()) == ("conflict", []), told["msg"]
 
 
 def test_many_groups_are_all_looked_at(shop: Shop) -> None:

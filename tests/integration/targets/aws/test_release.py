@@ -72,6 +72,11 @@ class Machines:
                 self._aws.place(identity, port)
                 self.placed.append(identity)
 
+    def fall_ill(self) -> None:
+        """All of them, as when what they share is down."""
+        for machine in self._running.values():
+            urllib.request.urlopen(f"{machine.url}/_ctl", json.dumps({"unhealthy": True}).encode(), timeout=10).close()
+
     def of(self, colour: str) -> list[str]:
         asked = self._aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[f"my-app-{colour}"])
         return [each["InstanceId"] for group in asked["AutoScalingGroups"] for each in group["Instances"]]
@@ -241,13 +246,10 @@ def test_what_users_get_sends_a_version_back_and_ill_members_keep_nobody_from_go
     _head, records = seen
     assert {record.version for record in records if record.start > back} <= {"1.0"}
 
-    elbv2 = example.aws.client("elbv2")
-    for colour, group in example.groups.items():
-        for each in elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]:
-            example.aws.force_health(group, each["Target"]["Id"], "unhealthy", port=each["Target"]["Port"])
-        assert example.healthy(colour) == 0
+    example.machines.fall_ill()
+    wait_until(lambda: not any(example.healthy(colour) for colour in COLOURS), 60, "nobody is healthy")
     nobody = forward(dict.fromkeys(example.groups.values(), 0))
-    elbv2.modify_listener(ListenerArn=example.listener[80], DefaultActions=nobody)
+    example.aws.client("elbv2").modify_listener(ListenerArn=example.listener[80], DefaultActions=nobody)
     home = example.play("recover", bluegreen_recover_to="blue", bluegreen_recover_fails=False)
     assert (home.returncode, example.weights()) == (0, {"blue": 100, "green": 0}), home.stdout
 
