@@ -13,7 +13,7 @@ description:
     service and healthy. Groups that are scaled down are waited for until the others are gone.
   - If the capacity or the image is to be changed, the routes are read first. If any of them gives the colour a share
     of the traffic, nothing is changed, so that the live colour cannot be touched.
-  - A scaling activity that fails ends the wait at once, in the words of AWS.
+  - Three launches that fail end the wait, in the words of AWS; one that fails in one zone AWS makes good in another.
   - A capacity below the minimum lowers it. The group remembers in the tag C(bluegreen.deploy/min-size) what it was, and
     gets it back with the next capacity that allows for it. The maximum is never changed.
   - Lifecycle hooks and warm pools are left alone. An instance that waits for a hook is waited for, and one in a warm

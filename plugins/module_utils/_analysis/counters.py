@@ -68,19 +68,27 @@ def _seen(known: bool, front: Front | None) -> str:
 
 
 class _Moves:
-    """Whether the splits stay what they were: what is seen after somebody put one back says nothing of the colour."""
+    """Whether the splits stay what they were: what is seen after somebody put one back says nothing of the colour.
+
+    And whether nobody else gets a share, or contradicts them otherwise.
+    """
 
     def __init__(self, routes: t.Sequence[Route], put: t.Mapping[str, Split | None]) -> None:
         self._routes = routes
         self._began: list[Split | None] = [put[route.name] for route in routes] if put else []
+        self._drift: set[str] | None = None
 
     def look(self) -> str | None:
-        now = of_all(lambda route: route.router.read(), self._routes)
-        self._began = self._began or now
+        now, drift = of_all(lambda route: route.router.read(), self._routes), self._drifts()
+        self._began, self._drift = self._began or now, drift if self._drift is None else self._drift
         moved = [route.name for route, was, is_now in zip(self._routes, self._began, now) if was != is_now]
         if moved:
             return f"the split of {' and '.join(moved)} was changed while it was watched"
-        return None
+        new = sorted(drift - self._drift)
+        return f"{new[0]}: that was not so when the watch began" if new else None
+
+    def _drifts(self) -> set[str]:
+        return {told for route in self._routes for told in route.router.drift()}
 
 
 def counts(routes: t.Sequence[Route], colour: str) -> Count:

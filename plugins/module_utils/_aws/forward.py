@@ -31,17 +31,19 @@ class Forward:
     """By colour, the ARN of its target group."""
 
     def split(self) -> Split | None:
-        """None: all weights are 0, for which AWS answers 503. Raises ``unsupported`` where anybody else has a share."""
+        """Of what the two colours have. None: all weights are 0, for which AWS answers 503."""
         weights = self._weights()
-        strangers = [arn for arn, weight in weights.items() if arn not in self.groups.values() and weight]
-        if strangers:
-            raise UnsupportedError(
-                f"{self.what} gives a share to target group {short(strangers[0])}",
-                f"only to {' and '.join(map(short, self.groups.values()))}",
-                "Take it out, or name another listener or rule",
-            )
         first, second = (weights.get(arn, 0) for arn in self.groups.values())
         return Split.of_weights(self._colours(), first, second) if first + second else None
+
+    def strangers(self) -> tuple[str, ...]:
+        """Who else has a share, a sentence each."""
+        return tuple(
+            f"{self.what} gives a share to target group {short(arn)}, which is neither colour's "
+            "(on_drift: mend leaves it)"
+            for arn, weight in self._weights().items()
+            if arn not in self.groups.values() and weight
+        )
 
     def unattached(self) -> list[str]:
         """The colours whose target groups are not in the action."""

@@ -115,18 +115,23 @@ class Group:
         return self
 
     def split(self) -> Split:
-        """Where all weights are 0, Route 53 gives equal shares. Raises ``unsupported`` where anybody else has one."""
-        strangers = [each for each in self.found if each not in self._ours().values() and each["Weight"]]
-        if strangers:
-            raise UnsupportedError(
-                f"{self.what} gives a share to {strangers[0]['SetIdentifier']}",
-                f"only to {' and '.join(self.identifiers.values())}",
-                "Give it weight 0, or name another record",
-            )
+        """Of what the two colours have. Where all weights are 0, Route 53 gives equal shares."""
         first, second = (int(each["Weight"]) for each in self._ours().values())
         return Split.of_weights(self._colours(), first or not second, second or not first)
 
+    def strangers(self) -> tuple[str, ...]:
+        """Who else has a share, a sentence each."""
+        return tuple(
+            f"{self.what} gives a share to {each['SetIdentifier']}, which is neither colour's "
+            "(on_drift: mend leaves it)"
+            for each in self.found
+            if each not in self._ours().values() and each["Weight"]
+        )
+
     def drift(self) -> tuple[str, ...]:
+        return (*self.strangers(), *self.ttl_drift())
+
+    def ttl_drift(self) -> tuple[str, ...]:
         """Route 53 itself keeps the TTLs of plain record sets alike, but not those of a plain one and an alias."""
         ttls = {colour: ttl_of(record) for colour, record in self._ours().items()}
         if None in ttls.values() or len(set(ttls.values())) == 1:
@@ -138,7 +143,7 @@ class Group:
     def moves(self, wanted: Split) -> list[Move]:
         """Both colours' record sets with other weights, and all else as it is, but for a TTL that drifted."""
         moves = [(each, each) for each in self._ours().values()]
-        if self.drift():
+        if self.ttl_drift():
             level = min(ttl for ttl in map(ttl_of, self._ours().values()) if ttl is not None)
             moves = [(each, _lasting(each, level)) for each in self._plain_ones_too()]
         shares = {self.identifiers[colour]: many for colour, many in zip(self._colours(), weights_of(wanted))}

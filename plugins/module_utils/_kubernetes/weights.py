@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import DriftError, MissingError, UnsupportedError
+from .._errors import DriftError, MissingError
 from .._traffic.split import Split, describe, moved
 from .client import Client, Json, LostAnswerError, RefusedContentError
 
@@ -40,7 +40,7 @@ class Destinations:
     layout: Layout
 
     def check(self) -> Destinations:
-        """Both colours must be there, once, and nobody else may have a share."""
+        """Both colours must be there, once."""
         owners = [self.layout.colour_of(each) for each in self.found]
         for colour in self.colours:
             many = owners.count(colour)
@@ -48,14 +48,16 @@ class Destinations:
                 raise MissingError(f"{self.what} has no destination of {colour}", "one, with weight 0 if it is idle")
             if many > 1:
                 raise DriftError(f"{self.what} has {many} destinations of {colour}", "one")
-        for each, owner in zip(self.found, owners):
-            if owner is None and self.layout.weight_of(each):
-                raise UnsupportedError(
-                    f"{self.what} gives a share to {each.get('name') or each.get('destination')}",
-                    f"only to {' and '.join(self.colours)}",
-                    "Take it out, or name another rule",
-                )
         return self
+
+    def strangers(self) -> tuple[str, ...]:
+        """Who else has a share, a sentence each: the split is that of what the two colours have."""
+        return tuple(
+            f"{self.what} gives a share to {each.get('name') or each.get('destination')}, which is neither colour's "
+            "(on_drift: mend leaves it)"
+            for each in self.found
+            if self.layout.colour_of(each) is None and self.layout.weight_of(each)
+        )
 
     def split(self) -> Split | None:
         """None: all weights are 0, for which gateways answer 500 or 503."""
@@ -112,7 +114,15 @@ class Weights:
         return self._mains()[0].found
 
     def drift(self) -> tuple[str, ...]:
-        """Lists that differ, and test traffic that does not go to the idle colour, in what was seen last."""
+        """What nothing here mends, and what does not fit together, in what was seen last."""
+        return (*self.strangers(), *self._differences())
+
+    def strangers(self) -> tuple[str, ...]:
+        """Who is of neither colour and has a share, a sentence each."""
+        return tuple(told for each in self._mains() for told in each.strangers())
+
+    def _differences(self) -> tuple[str, ...]:
+        """Lists that differ, and test traffic that does not go to the idle colour."""
         splits = [each.split() for each in self._mains()]
         if any(split != splits[0] for split in splits):
             return (f"the rules of {self.what} have {', '.join(map(describe, splits))}",)
@@ -159,7 +169,7 @@ class Weights:
 
     def holds(self, wanted: Split) -> bool:
         """Read anew: whether the lists say what they are to say, down to the shares."""
-        return self.read() == wanted and not self.drift()
+        return self.read() == wanted and not self._differences()
 
     def operations(self, wanted: Split) -> list[Json]:
         """The same as a JSON Patch of the weights alone, for a command by hand; contacts nobody."""

@@ -122,7 +122,7 @@ class Alb(Router):
             for colour in forward.unattached()
         ]
         sticky = self._sticky_targets(forward) if missing and not forward.is_sticky() else []
-        return (*missing, *sticky, *self._test_drift(forward))
+        return (*forward.strangers(), *missing, *sticky, *self._test_drift(forward))
 
     def _test_drift(self, forward: Forward) -> list[str]:
         test, live = self._test(), forward.split()
@@ -168,6 +168,7 @@ class Alb(Router):
         """The weights are read back, and the leading colour has a healthy target.
 
         None: it has none, and is to be gone to all the same: with all of its targets unhealthy AWS asks each of them.
+        Or a target group of neither colour has a share.
         """
         found = self.read()
         if found is None:  # no member's state makes it so, as elsewhere: somebody has set it
@@ -184,7 +185,8 @@ class Alb(Router):
             return True
         self._look_at_targets(wanted.leader)
         ready = self._activity(wanted.leader).ready > 0
-        return None if not ready and (self.home or self.forced) else ready
+        uncertain = self._forward().strangers() if ready else self.home or self.forced
+        return None if uncertain else ready
 
     def by_hand(self, wanted: Split) -> str:
         named = (("--region", "region"), ("--profile", "profile"), ("--endpoint-url", "endpoint_url"))

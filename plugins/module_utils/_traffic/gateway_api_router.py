@@ -66,7 +66,7 @@ class GatewayApi(Weighted):
     def verify(self, wanted: Split) -> bool | None:
         """Every gateway that the route is attached to says that it has seen this generation, and objects to nothing.
 
-        None: not all of them say what they have seen.
+        None: not all of them say what they have seen, or somebody else has a share.
         """
         if not self._weights.holds(wanted):
             return False
@@ -77,7 +77,7 @@ class GatewayApi(Weighted):
                 "every gateway to accept it",
                 "Put right what the gateway names",
             )
-        return seen
+        return None if seen and self._weights.strangers() else seen
 
     def observe(self) -> dict[str, Activity] | None:
         found = {colour: endpoints(slices.look()) for colour, slices in self._slices.items()}

@@ -53,13 +53,18 @@ class Route53(Router):
         found = group.split()
         if found != expected:
             raise moved(found, expected)
-        if found != wanted or group.drift():
+        if found != wanted or group.ttl_drift():
             self._sets().put(group.moves(wanted))
 
     def verify(self, wanted: Split) -> bool | None:
-        """All servers of Route 53 have the change, and the weights are read back."""
+        """All servers of Route 53 have the change, and the weights are read back.
+
+        None: nobody waits for them, or somebody else has a share.
+        """
         known = self._sets().in_sync(self._options["wait_timeout"]) if self._options["wait"] else None
-        return known if self.read() == wanted else False
+        if self.read() != wanted:
+            return False
+        return None if self._sets().ever_read().strangers() else known
 
     def by_hand(self, wanted: Split) -> str:
         upserts = [

@@ -729,7 +729,7 @@ ACTIONS = {
         "unsupported",
         "is redirect; expected one that forwards",
     ),
-    "three": (lambda s: forward({s.blue: 1, s.green: 1, s.group("third"): 1}), "unsupported", "gives a share to"),
+    "three": (lambda s: forward({s.blue: 1, s.group("third"): 1}), "drift", "gives a share to target group third"),
     "neither": (lambda s: forward({s.group("third"): 1}), "missing", "forwards to third"),
 }
 
@@ -742,6 +742,30 @@ def test_an_action_that_is_no_split_is_refused(shop: Shop, what: str) -> None:
     told = shop.traffic(to="green")
     assert (told["failure"]["code"], said in told["msg"]) == (code, True), told["msg"]
     assert shop.actions() == there
+
+
+def test_a_third_group_that_somebody_adds_during_a_release_keeps_nobody_from_going_home(shop: Shop) -> None:
+    """As Pulumi adds one that is to have weight 0 with weight 1 (pulumi-aws, issue 5772)."""
+    assert shop.traffic(split={"green": 50})["changed"]
+    third = shop.group("third")
+    shop.leave(shop.arn, {shop.blue: 50, shop.green: 50, third: 1})
+    assert shop.traffic(to="green")["failure"]["code"] == "drift"
+    (home,) = shop.traffic(to="blue", all_or_nothing=False, on_drift="mend")["routes"]
+    assert (home["verified"], shop.weights()) == (None, {"blue": 100, "green": 0, third: 1})
+    assert "gives a share to target group third" in home["drift"][0]
+
+
+def test_a_third_group_that_gets_a_share_while_it_is_watched_is_told(shop: Shop) -> None:
+    told: dict[str, Any] = {}
+    watching = threading.Thread(target=lambda: told.update(shop.traffic(to="green", watch={"duration": 60})))
+    watching.start()
+    wait_until(lambda: shop.weights() == {"blue": 0, "green": 100}, 60, "green has the traffic")
+    looks = len(shop.aws.calls("elbv2", "DescribeTargetHealth"))
+    wait_until(lambda: len(shop.aws.calls("elbv2", "DescribeTargetHealth")) > looks + 5, 60, "it is watched")
+    shop.leave(shop.arn, {shop.blue: 0, shop.green: 100, shop.group("third"): 1})
+    watching.join(90)
+    assert told["watched"]["verdict"] == "inconclusive"
+    assert "gives a share to target group third" in told["watched"]["reason"]
 
 
 def test_a_group_of_another_load_balancer_or_network_is_refused_by_aws(shop: Shop) -> None:

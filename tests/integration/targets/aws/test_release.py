@@ -35,7 +35,9 @@ QUICK = {
     "bluegreen_watch": 1,
     "bluegreen_confirmation_period": 0,
 }
-VERSIONS = {"blue": "1.0", "green": "1.1"}
+VERSIONS = {"ami-0123456789abcdef0": "1.0", "ami-0fedcba9876543210": "1.1"}
+"""By the image that an instance was started from."""
+OLD, NEW = VERSIONS
 TOKEN = "not-a-token-either"
 
 
@@ -68,9 +70,13 @@ class Machines:
             for identity in there.keys() - self._running.keys():
                 port = free_ports(1)[0]
                 machine = self._running[identity] = Instance(identity, there[identity], port, self._directory)
-                machine.start(VERSIONS[there[identity]], self.fail_share[there[identity]])
+                machine.start(VERSIONS[self._image(identity)], self.fail_share[there[identity]])
                 self._aws.place(identity, port)
                 self.placed.append(identity)
+
+    def _image(self, identity: str) -> str:
+        (found,) = self._aws.client("ec2").describe_instances(InstanceIds=[identity])["Reservations"]
+        return str(found["Instances"][0]["ImageId"])
 
     def fall_ill(self) -> None:
         """All of them, as when what they share is down."""
@@ -89,7 +95,7 @@ class Example:
         self.aws, self.directory = aws, directory
         self.machines: Machines
         scene = Scene(aws)
-        given = {"VpcId": scene.vpc, "Subnets": ",".join(scene.subnets), "ImageId": "ami-0123456789abcdef0"}
+        given = {"VpcId": scene.vpc, "Subnets": ",".join(scene.subnets), "ImageId": OLD, "TestCidr": "10.0.0.0/8"}
         aws.client("cloudformation").create_stack(
             StackName="my-app",
             TemplateBody=(EXAMPLE / "my-app.yml").read_text(),
@@ -123,6 +129,7 @@ class Example:
         told = {
             **QUICK,
             "my_app_url": self.url(80),
+            "my_app_image": NEW,
             "my_app_blue_url": self.url(8081),
             "my_app_green_url": self.url(8082),
             "bluegreen_state_dir": str(self.directory / "state"),

@@ -432,7 +432,7 @@ def test_the_command_by_hand(aws: Aws, kind: str) -> None:
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "no weights": ({"record": "simple"}, "unsupported", "is a DNS name without weights; expected weighted record sets"),
     "latency": ({"record": "near"}, "unsupported", "is a DNS name without weights"),
-    "a third": ({"record": "three"}, "unsupported", "gives a share to red; expected only to blue and green"),
+    "a third": ({"record": "three"}, "drift", "gives a share to red, which is neither colour's"),
     "one colour": ({"record": "half"}, "missing", "half.example.com. A has the record sets blue, and none is green"),
     "no such record": ({"record": "nobody"}, "missing", "there is no record set nobody.example.com. A"),
     "another type": ({"type": "AAAA"}, "missing", "there is no record set www.example.com. AAAA"),

@@ -234,7 +234,7 @@ def broken(routed: Routed) -> dict[str, tuple[Any, str, str]]:
         return spec
 
     return {
-        "a third": (having(lambda _rules, main: main.append(third)), "unsupported", "gives a share to"),
+        "a third": (having(lambda _rules, main: main.append(third)), "drift", "gives a share to"),
         "only one": (having(lambda _rules, main: main.pop(1)), "missing", " has no "),
         "two rules that differ": (
             having(lambda rules, _main: rules.append(opposite(rules[1], name))),

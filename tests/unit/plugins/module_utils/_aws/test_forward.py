@@ -48,6 +48,15 @@ def test_what_is_read(given: Json, share: int, unattached: list[str]) -> None:
     assert (forward(given).check().split(), forward(given).unattached()) == (green(share), unattached)
 
 
+def test_a_share_of_somebody_else_is_told() -> None:
+    found = forward(action({BLUE: 1, OTHER: 1})).check()
+    assert found.split() == green(0)
+    assert found.strangers() == (
+        "listener x gives a share to target group other, which is neither colour's (on_drift: mend leaves it)",
+    )
+    assert forward(action({BLUE: 1, OTHER: 0})).strangers() == ()
+
+
 def test_where_all_weights_are_0_nobody_serves() -> None:
     assert forward(action({BLUE: 0, GREEN: 0})).check().split() is None
 
@@ -55,7 +64,6 @@ def test_where_all_weights_are_0_nobody_serves() -> None:
 @pytest.mark.parametrize(
     ("actions", "code", "said"),
     [
-        ([action({BLUE: 1, OTHER: 1})], "unsupported", "gives a share to target group other"),
         ([action({OTHER: 1})], "missing", "forwards to other; expected blue or green"),
         ([{"Type": "redirect"}], "unsupported", "the action of listener x is redirect"),
         ([], "unsupported", "the action of listener x is nothing"),

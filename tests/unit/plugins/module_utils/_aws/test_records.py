@@ -175,7 +175,6 @@ WRONG: dict[str, tuple[Group, str, str]] = {
         "missing",
         "has the record sets blue, red, and none is green",
     ),
-    "a third": (group(record("blue", 1), record("green", 0), record("red", 5)), "unsupported", "gives a share to red"),
     "twice": (group(record("blue", 1), record("blue", 1, 30), record("green", 0)), "drift", "has blue twice"),
 }
 
@@ -186,6 +185,13 @@ def test_what_it_cannot_be(case: str) -> None:
     with pytest.raises(BlueGreenError) as caught:
         found.check().split()
     assert (caught.value.code, said in caught.value.message) == (code, True), caught.value.message
+
+
+def test_a_third_that_has_a_share_is_told_and_left() -> None:
+    found = group(record("blue", 1), record("green", 0), record("red", 5)).check()
+    assert found.split() == Split.only(COLOURS, "blue")
+    assert "gives a share to red, which is neither colour's" in found.drift()[0]
+    assert [after["SetIdentifier"] for _before, after in found.moves(Split.only(COLOURS, "green"))] == ["blue", "green"]
 
 
 def test_only_the_weights_move() -> None:
