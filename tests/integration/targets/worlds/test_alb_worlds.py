@@ -163,18 +163,18 @@ class World:
         assert shares(weights(self.place.actions()), self.place) in known or error.code == "undo_failed", self.told
 
     def _home(self, colour: str) -> None:
-        """Unless somebody else has a share, which is told; a dead colour beside a living one wants force."""
+        """Also where somebody else has a share, which is left; a dead colour beside a living one wants force."""
         wanted = Split.only(COLOURS, colour)
         self.told.append(f"home to {colour}")
-        refused = self.place.groups["other"] in {arn for arn, many in weights(self.place.actions()).items() if many}
+        other = weights(self.place.actions()).get(self.place.groups["other"])
         dead = not self.ready[colour] and any(self.ready.values())
         for force in (False, True):
             try:
                 self._switch(wanted, all_or_nothing=False, force=force)
             except BlueGreenError as error:
-                self._refused(error, refused or (dead and not force))
+                self._refused(error, dead and not force)
             else:
-                assert not refused, self.told
+                assert weights(self.place.actions()).get(self.place.groups["other"]) == other, self.told
                 assert self._split(self.place.actions()) == wanted, self.told
 
     def _refused(self, error: BlueGreenError, rightly: bool) -> None:
