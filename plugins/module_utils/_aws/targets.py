@@ -76,13 +76,36 @@ def _attributes(aws: Aws, group: str) -> dict[str, str]:
     return {each["Key"]: each["Value"] for each in told}
 
 
-def ready_by_zone(aws: Aws, balancer: str, targets: t.Sequence[Json]) -> dict[str, int]:
-    """How many targets are ready for each zone that a load balancer is enabled in."""
+def short_zones(aws: Aws, balancer: str, mine: t.Sequence[Json], theirs: t.Sequence[Json], least: int) -> list[str]:
+    """The zones that a load balancer is enabled in and in which too few targets are ready, a sentence each.
+
+    Enough are the least, or as many as the other ones are there. The load balancer is asked only where that matters.
+    """
+    ours, others = _ready_by_zone(aws, mine), _ready_by_zone(aws, theirs)
+
+    def needed(zone: str) -> int:
+        return min(least, _serving(others, zone))
+
+    def short(zones: t.Iterable[str]) -> list[str]:
+        return [zone for zone in zones if _serving(ours, zone) < needed(zone)]
+
+    if not short({EVERYWHERE, *ours, *others}):
+        return []
+    return [
+        f"zone {zone} has {_serving(ours, zone)} healthy targets, and {needed(zone)} are needed"
+        for zone in short(_zones_of_balancer(aws, balancer))
+    ]
+
+
+def _serving(ready: Counter[str], zone: str) -> int:
+    return ready[zone] + (ready[EVERYWHERE] if zone != EVERYWHERE else 0)
+
+
+def _ready_by_zone(aws: Aws, targets: t.Sequence[Json]) -> Counter[str]:
     ready = [target for target in targets if is_ready(target)]
     homeless = sorted({target["Target"]["Id"] for target in ready if not _zone(target)} & _instances(ready))
     placed = _zones_of_instances(aws, homeless) if homeless else {}
-    found = Counter(_zone(target) or placed.get(target["Target"]["Id"], EVERYWHERE) for target in ready)
-    return {zone: found[zone] + found[EVERYWHERE] for zone in _zones_of_balancer(aws, balancer)}
+    return Counter(_zone(target) or placed.get(target["Target"]["Id"], EVERYWHERE) for target in ready)
 
 
 def _zones_of_balancer(aws: Aws, balancer: str) -> list[str]:

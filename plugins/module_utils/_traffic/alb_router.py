@@ -24,7 +24,7 @@ from .._aws.listeners import (
     look_at_listeners,
     look_at_rules,
 )
-from .._aws.targets import crosses_zones, is_ready, keeps_clients, look_at, members, ready_by_zone, trouble
+from .._aws.targets import crosses_zones, is_ready, keeps_clients, look_at, members, short_zones, trouble
 from .._errors import ConflictError, InvalidError, MissingError, NotVerifiedError
 from .router import Activity, Capabilities, Router
 from .split import CHANGED, WHOLE, Split, describe, moved
@@ -263,13 +263,10 @@ class Alb(Router):
         if least < 1 or other not in self._targets:
             return ()
         balancer = balancer_of(self._place().listener)
-        mine = ready_by_zone(self._aws, balancer, there)
-        theirs = ready_by_zone(self._aws, balancer, members(self._targets[other]))
-        needed = {zone: min(least, theirs[zone]) for zone in mine}
-        short = [zone for zone, many in mine.items() if many < needed[zone]]
+        short = short_zones(self._aws, balancer, there, members(self._targets[other]), least)
         if short and asked is None and crosses_zones(self._aws, self._group_arns()[colour], balancer):
             return ()
-        return tuple(f"zone {zone} has {mine[zone]} healthy targets, and {needed[zone]} are needed" for zone in short)
+        return tuple(short)
 
 
 def _check_options(colours: tuple[str, str], options: t.Mapping[str, t.Any]) -> None:

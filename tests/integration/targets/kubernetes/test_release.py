@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 from typing import Any
 
 import yaml
 
 from demo.rig import wait_until
-from tests.cluster.api import location
+from tests.cluster.api import ApiError, location
 from tests.cluster.manifests import deployment
 from tests.cluster.rights import USER, bind, roles
 
@@ -126,3 +128,32 @@ def test_a_plan_shows_the_patch_and_makes_none(example: Any) -> None:
     for line in ('"my-app-preview"', '"version": "blue"', '"version": "green"'):
         assert line in planned.stdout
     assert example.versions() == before
+
+
+def test_a_selector_that_is_put_back_during_the_watch_ends_the_release_and_fails_no_request(example: Any) -> None:
+    """As a GitOps tool does it that was not told to leave the selector alone (docs/gitops.md)."""
+    service = example.objects["Service", "my-app"]
+    mine = {"selector": {**example.cluster.get(service)["spec"]["selector"], "version": "blue"}}
+
+    def is_watched() -> bool:
+        with contextlib.suppress(ApiError):  # there is no record yet
+            return [each["step"] for each in example.record()["release"]["steps"]][-1:] == ["watch"]
+        return False
+
+    def put_back() -> None:
+        wait_until(is_watched, 250, "the watch begins")
+        example.cluster.admin.patch(location(service), {"spec": mine})
+
+    other = threading.Thread(target=put_back)
+    with example.load() as seen:
+        other.start()
+        told = example.play("release", bluegreen_version="1.1", bluegreen_watch=60)
+        other.join(10)
+        assert (told.returncode, example.live()) == (2, "blue"), told.stdout
+        ended = time.time()
+    head, records = seen
+    assert (head["failed"], head["websockets"]["lost"]) == (0, 0), head["failures"]
+    assert {record.version for record in records if record.kind == "short" and record.start > ended} == {"1.0"}
+    assert "was changed" in told.stdout
+    assert example.passed()["Error share and response times stay within the limits"] is not True
+    assert example.record()["release"]["state"] == "rolled_back"
