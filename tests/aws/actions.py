@@ -31,7 +31,19 @@ def normalised(actions: Iterable[Action]) -> list[Action]:
         action["Order"] = int(action.get("Order") or number)
         if action.get("Type") == "forward":
             _forward(action)
+        if action.get("Type") == "authenticate-oidc":
+            _oidc(action["AuthenticateOidcConfig"])
     return found
+
+
+def _oidc(config: dict[str, Any]) -> None:
+    """The secret is needed, or the word that the one that is there stays; it is never told.
+
+    docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_AuthenticateOidcActionConfig.html
+    """
+    known = str(config.pop("UseExistingClientSecret", False)).lower() == "true"
+    if not config.pop("ClientSecret", None) and not known:
+        raise ValidationError("You must specify a client secret, or that the existing client secret is used")
 
 
 def groups_of(actions: Iterable[Action]) -> list[str]:

@@ -26,7 +26,7 @@ from moto.elbv2.responses import ELBV2Response
 from .actions import conditions_told, groups_of, normalised
 from .patches import instead_of, property_of
 from .state import SETTINGS
-from .target import NOT_IN_USE, NOT_REGISTERED, Health, Target
+from .target import NOT_IN_USE, NOT_REGISTERED, UNCHECKED, Health, Target
 
 Original = Callable[..., Any]
 Key = tuple[str, int]
@@ -151,7 +151,8 @@ def sweep() -> None:
 
 
 def _key(group: FakeTargetGroup, told: dict[str, Any]) -> Key:
-    return str(told["Id"]), int(told.get("Port") or group.port)
+    """A function has no port."""
+    return str(told["Id"]), int(told.get("Port") or group.port or 0)
 
 
 def _tell_moto(group: FakeTargetGroup) -> None:
@@ -236,6 +237,8 @@ def _describe_target_health(
 
 def _told(group: FakeTargetGroup, key: Key, target: Target | None) -> dict[str, Any]:
     health = health_of(group, target) if target else NOT_REGISTERED
+    if group.target_type == "lambda":
+        return {"Target": {"Id": key[0]}, "TargetHealth": (UNCHECKED if target else NOT_REGISTERED).told()}
     where = {"AvailabilityZone": target.zone} if target and target.zone else {}
     port = group.health_check_port
     return {
@@ -265,7 +268,31 @@ def _checked(backend: ELBv2Backend, balancer: FakeLoadBalancer, actions: list[di
                 f"The following target groups are not in the VPC of load balancer '{balancer.arn}': {arn}",
             )
         _check_protocol(balancer, group)
+    for action in found:
+        _check_stickiness(backend, action)
     return found
+
+
+def _check_stickiness(backend: ELBv2Backend, action: dict[str, Any]) -> None:
+    """docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-listeners.html, "Forward actions" """
+    groups = groups_of([action])
+    sticky = [arn for arn in groups if backend.target_groups[arn].attributes.get("stickiness.enabled") == "true"]
+    on = len(groups) < 2 or action["ForwardConfig"]["TargetGroupStickinessConfig"]["Enabled"]
+    if sticky and not on:
+        raise ELBClientError(
+            "InvalidConfigurationRequest",
+            "Target group stickiness must be enabled on an action with several target groups, as one of them has "
+            f"stickiness enabled: {sticky[0]}",
+        )
+
+
+@instead_of(ELBv2Backend, "_validate_actions")
+def _validate_actions(original: Original, backend: ELBv2Backend, actions: list[FakeAction]) -> None:
+    """moto does not know that of a token.
+
+    docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_JwtValidationActionConfig.html
+    """
+    original(backend, [action for action in actions if action.type != "jwt-validation"])
 
 
 def _check_protocol(balancer: FakeLoadBalancer, group: FakeTargetGroup) -> None:

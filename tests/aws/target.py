@@ -32,6 +32,8 @@ NOT_REGISTERED = Health("unused", "Target.NotRegistered", "Target is not registe
 NOT_IN_USE = Health(
     "unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer"
 )
+UNCHECKED = Health("unavailable", "Target.HealthCheckDisabled", "Health checks are not enabled for this target")
+"""docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html: off by default for functions."""
 TIMEOUT = Health("unhealthy", "Target.Timeout", "Request timed out")
 FAILED = Health("unhealthy", "Target.FailedHealthChecks", "Health checks failed")
 
