@@ -767,6 +767,40 @@ def test_an_action_that_is_no_split_is_refused(shop: Shop, what: str) -> None:
     assert shop.actions() == there
 
 
+def left_by(shop: Shop, weights: Mapping[str, int], sticky: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    (action,) = forward({shop.groups[colour]: weight for colour, weight in weights.items()})
+    if sticky:
+        action["ForwardConfig"]["TargetGroupStickinessConfig"] = dict(sticky)
+    return [action]
+
+
+@pytest.mark.parametrize(
+    ("weights", "sticky", "mend"),
+    [
+        pytest.param(
+            {"blue": 1, "green": 0}, None, False, id="CodeDeploy at first (terraform-aws-alb-single-listener 47)"
+        ),
+        pytest.param(
+            {"blue": 100, "green": 0}, {"Enabled": False, "DurationSeconds": 3600}, False, id="Terraform 14119"
+        ),
+        pytest.param({"blue": 50, "green": 50}, {"Enabled": True, "DurationSeconds": 1}, False, id="Pulumi 5798"),
+        pytest.param({"blue": 0}, None, True, id="one group of weight 0 (provider-upjet-aws 1771)"),
+        pytest.param({"green": 1}, None, True, id="only one group (terraform-aws-alb 296)"),
+    ],
+)
+def test_what_other_tools_leave_is_released_from_and_gone_home_to(
+    shop: Shop, weights: dict[str, int], sticky: dict[str, Any] | None, mend: bool
+) -> None:
+    shop.aws.client("elbv2").modify_listener(ListenerArn=shop.arn, DefaultActions=left_by(shop, weights, sticky))
+    config = shop.actions()[0]["ForwardConfig"]["TargetGroupStickinessConfig"]
+    drift = {"on_drift": "mend"} if mend else {}
+    told = shop.traffic(to="green", **drift)
+    assert ("failure" not in told, shop.weights()["green"]) == (True, 100 if told["routes"][0]["changed"] else 1), told
+    assert "failure" not in shop.traffic(to="blue", **drift)
+    assert {colour: weight for colour, weight in shop.weights().items() if weight} == {"blue": 100}
+    assert shop.actions()[0]["ForwardConfig"]["TargetGroupStickinessConfig"] == config
+
+
 def test_a_third_group_that_somebody_adds_during_a_release_keeps_nobody_from_going_home(shop: Shop) -> None:
     """As Pulumi adds one that is to have weight 0 with weight 1 (pulumi-aws, issue 5772)."""
     assert shop.traffic(split={"green": 50})["changed"]

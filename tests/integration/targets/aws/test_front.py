@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo.rig import COLOURS, Instance, free_ports
+from demo.rig import COLOURS, Instance, free_ports, wait_until
 from tests.aws.handle import REGION, SECRET, Aws
 from tests.aws.scene import Scene
 from tests.integration.live_load import FEW, live_load
@@ -101,3 +102,21 @@ def test_all_that_goes_well_at_the_front_door_proves_nothing_about_others(shop: 
     assert ": 0 of " in watched["reason"]
     assert (seen[0]["failed"], seen[0]["release_errors"]) == (0, 0)
     assert shop.weights() == {"blue": 0, "green": 100}
+
+
+def test_a_listener_that_is_put_back_while_it_is_watched_is_told_and_fails_no_request(shop: Shop) -> None:
+    """As Terraform does it at its next run (terraform-aws-alb, issue 409)."""
+    shop.start()
+    told: dict[str, Any] = {}
+    watching = threading.Thread(target=lambda: told.update(shop.traffic(to="green", watch={**WATCH, "duration": 60})))
+    with live_load(shop.url, shop.directory, *FEW) as seen:
+        watching.start()
+        wait_until(lambda: shop.weights() == {"blue": 0, "green": 100}, 60, "green has the traffic")
+        looks = len(shop.aws.calls("elbv2", "DescribeTargetHealth"))
+        wait_until(lambda: len(shop.aws.calls("elbv2", "DescribeTargetHealth")) > looks + 5, 60, "it is watched")
+        shop.split(shop.arn, {shop.groups["blue"]: 100, shop.groups["green"]: 0})
+        watching.join(90)
+    assert (told["failure"]["code"], shop.weights()) == ("conflict", {"blue": 100, "green": 0}), told["msg"]
+    (route,) = told["routes"]
+    assert route["after"] == {"blue": 100, "green": 0}
+    assert (seen[0]["failed"], seen[0]["release_errors"]) == (0, 0)

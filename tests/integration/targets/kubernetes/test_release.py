@@ -18,6 +18,8 @@ from tests.cluster.api import ApiError, location
 from tests.cluster.manifests import deployment
 from tests.cluster.rights import USER, bind, roles
 
+SETTLES = 2
+"""Seconds that the nodes have to follow a selector."""
 VERSIONS = {"blue": "1.0", "green": "1.1"}
 CREW = {"blue": 2, "green": 0}
 STAGES = (
@@ -143,17 +145,18 @@ def test_a_selector_that_is_put_back_during_the_watch_ends_the_release_and_fails
     def put_back() -> None:
         wait_until(is_watched, 250, "the watch begins")
         example.cluster.admin.patch(location(service), {"spec": mine})
+        settled.append(time.time() + SETTLES)
 
+    settled: list[float] = []
     other = threading.Thread(target=put_back)
     with example.load() as seen:
         other.start()
         told = example.play("release", bluegreen_version="1.1", bluegreen_watch=60)
         other.join(10)
         assert (told.returncode, example.live()) == (2, "blue"), told.stdout
-        ended = time.time()
     head, records = seen
     assert (head["failed"], head["websockets"]["lost"]) == (0, 0), head["failures"]
-    assert {record.version for record in records if record.kind == "short" and record.start > ended} == {"1.0"}
+    assert {record.version for record in records if record.kind == "short" and record.start > settled[0]} == {"1.0"}
     assert "was changed" in told.stdout
     assert example.passed()["Error share and response times stay within the limits"] is not True
     assert example.record()["release"]["state"] == "rolled_back"
