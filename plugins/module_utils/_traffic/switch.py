@@ -194,18 +194,18 @@ def _plan(route: Route, order: Order) -> Outcome:
     before = router.read()
     drift = router.drift()
     moves = before != order.wanted
+    if moves and order.expect is not None and before != order.expect:
+        raise ConflictError(
+            "; ".join((f"the split is {describe(before)}", *drift)),
+            f"{order.expect}",
+            "It was changed since then, by somebody else or by a load balancer that lost its state: look at it before "
+            "you move it again",
+        )
     if drift and not order.mend_drift:
         raise DriftError(
             " and ".join(drift),
             "one and the same answer everywhere",
             "Put it right, or set on_drift to mend to go by what is in force now",
-        )
-    if moves and order.expect is not None and before != order.expect:
-        raise ConflictError(
-            f"the split is {describe(before)}",
-            f"{order.expect}",
-            "It was changed since then, by somebody else or by a load balancer that lost its state: look at it before "
-            "you move it again",
         )
     raised = order.wanted.raised_from(before)
     if raised and not order.force:

@@ -188,9 +188,11 @@ class World:
 
 
 def shares(found: dict[str, int], place: Place) -> tuple[Any, ...]:
-    """What clients get: of 100 and of 1, and of a group that is not there and one of weight 0, it is the same."""
-    total = sum(found.values())
-    return tuple(round(100 * found.get(arn, 0) / total) if total else 0 for arn in place.groups.values())
+    """What the colours get of each other: of 100 and of 1, and of a group that is not there and one of weight 0, it is the
+    same. What somebody else has beside them is not ours to put back.
+    """
+    ours = [found.get(place.groups[colour], 0) for colour in COLOURS]
+    return tuple(round(100 * weight / sum(ours)) if sum(ours) else 0 for weight in ours)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
