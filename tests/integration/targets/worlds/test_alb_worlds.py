@@ -188,8 +188,9 @@ class World:
 
 
 def shares(found: dict[str, int], place: Place) -> tuple[Any, ...]:
-    """What the colours get of each other: of 100 and of 1, and of a group that is not there and one of weight 0, it is the
-    same. What somebody else has beside them is not ours to put back.
+    """How the two colours share: of 100 and of 1, and of a group that is not there and one of weight 0, it is the same.
+
+    What somebody else has beside them is not ours to put back.
     """
     ours = [found.get(place.groups[colour], 0) for colour in COLOURS]
     return tuple(round(100 * weight / sum(ours)) if sum(ours) else 0 for weight in ours)
