@@ -69,6 +69,8 @@ options:
       - The image (AMI) that a group must launch, and that all of its instances in service must be of.
       - Where its launch template has another one, a version of the template is made that differs in the image alone,
         and the group gets it, before it starts anything. The default version of the template stays.
+      - Refused where a group of O(like) launches the latest version of the same template, since it would get the image,
+        too.
       - Instances of another image are not replaced. They are named, and it fails.
       - Not with O(launch_template_version), nor for a group with a policy of mixed instances.
     type: str
@@ -247,7 +249,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._aws.autoscaling import AutoScaling, Group, Plan, Wanted, alike, not_there
+from ..module_utils._aws.autoscaling import AutoScaling, Group, Plan, Wanted, alike, not_there, refuse_shared
 from ..module_utils._aws.client import connect
 from ..module_utils._aws.connection import AWS_SPEC
 from ..module_utils._errors import InvalidError
@@ -304,6 +306,9 @@ def scale(module: AnsibleModule) -> dict[str, t.Any]:
         raise not_there(gone)
     groups, others = found[: len(names)], found[len(names) :]
     wanted = Wanted(params["processes"], params["launch_template_version"], params["image_id"])
+    if params["image_id"]:
+        for group, other in zip(groups, others):
+            refuse_shared(group, other)
     leasts = [other.state.least for other in others] or [0] * len(groups)
     plans = [
         service.plan(group, many, wanted, least)

@@ -572,6 +572,17 @@ def _check_capacity(group: Group, capacity: int) -> None:
         )
 
 
+def refuse_shared(group: Group, other: Group) -> None:
+    """A new version of a template is the latest one for whoever takes that, the live colour included."""
+    if group.template == other.template and other.version == "$Latest":
+        raise UnsupportedError(
+            f"group {other.name} launches the latest version of launch template {group.template}, which is that of "
+            f"{group.name}, too",
+            "a launch template for each colour, or a version by its number",
+            f"Give {other.name} the number of the version that it launches now",
+        )
+
+
 def refuse_others(group: Group, image: str) -> None:
     """Instances that were started before the image was given are of another one."""
     strangers = [each.id for each in group.instances if each.in_service]

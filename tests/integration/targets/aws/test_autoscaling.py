@@ -227,6 +227,21 @@ def test_the_live_colour_gets_no_image(shop: Shop) -> None:
     assert (told["failure"]["code"], shop.writes()) == ("conflict", []), told["msg"]
 
 
+def test_a_template_of_which_the_live_colour_takes_the_latest_version_gets_no_other_image(shop: Shop) -> None:
+    shared = {"LaunchTemplateId": shop.templates["green"], "Version": "$Latest"}
+    shop.client.update_auto_scaling_group(AutoScalingGroupName="shop-blue", LaunchTemplate=shared)
+    shop.refused("unsupported", "shop-blue launches the latest version", like=["shop-blue"], image_id="ami-87654321")
+    found = shop.aws.client("ec2").describe_launch_template_versions(LaunchTemplateId=shop.templates["green"])
+    assert len(found["LaunchTemplateVersions"]) == 1
+
+
+def test_a_version_whose_answer_was_lost_is_made_once(shop: Shop) -> None:
+    shop.aws.fail("ec2", "CreateLaunchTemplateVersion", "after", times=1)
+    assert shop.scale(like=["shop-blue"], image_id="ami-87654321")["changed"]
+    found = shop.aws.client("ec2").describe_launch_template_versions(LaunchTemplateId=shop.templates["green"])
+    assert len(found["LaunchTemplateVersions"]) == 2
+
+
 def test_many_groups_are_all_looked_at(shop: Shop) -> None:
     names = [f"shop-green-{number:02}" for number in range(60)]
     for name in names:
