@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: deployment
-short_description: Give the Kubernetes Deployments of the idle colour an image and a number of pods
+short_description: Give the Kubernetes Deployments or StatefulSets of the idle colour an image and a number of pods
 version_added: 0.1.0
 description:
   - Changes the Deployments of one colour, and waits until their rollout is complete.
@@ -37,6 +37,13 @@ options:
     type: list
     elements: str
     required: true
+  kind:
+    description:
+      - What they all are.
+      - A StatefulSet whose update strategy keeps pods of the old revision, such as C(OnDelete) or a partition, fails.
+    type: str
+    choices: [Deployment, StatefulSet]
+    default: Deployment
   images:
     description: The image of each container that gets another one, by the container's name.
     type: dict
@@ -160,6 +167,7 @@ from ..module_utils._errors import InvalidError
 from ..module_utils._kubernetes.client import Client, connect_in
 from ..module_utils._kubernetes.deployments import Deployment, State, Wanted
 from ..module_utils._kubernetes.options import CONNECTION_SPEC
+from ..module_utils._kubernetes.statefulsets import StatefulSet
 from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
 from ..module_utils._traffic.route import refuse_live
@@ -169,6 +177,7 @@ ARGUMENT_SPEC = {
     **ROUTES_SPEC,
     "colour": {"type": "str", "required": True},
     "deployments": {"type": "list", "elements": "str", "required": True},
+    "kind": {"type": "str", "choices": ["Deployment", "StatefulSet"], "default": "Deployment"},
     "images": {"type": "dict"},
     "replicas": {"type": "int"},
     "like": {"type": "list", "elements": "str"},
@@ -196,8 +205,9 @@ def named(client: Client, namespace: str, params: dict[str, t.Any]) -> tuple[lis
     """The Deployments, and their counterparts or none."""
     names, like = params["deployments"], params["like"]
     if like is not None and len(like) != len(names):
-        raise InvalidError(f"like names {len(like)} Deployments, and deployments {len(names)}", "as many")
-    ours, theirs = ([Deployment(client, namespace, name) for name in some] for some in (names, like or []))
+        raise InvalidError(f"like names {len(like)} {params['kind']}s, and deployments {len(names)}", "as many")
+    made = StatefulSet if params["kind"] == StatefulSet.kind else Deployment
+    ours, theirs = ([made(client, namespace, name) for name in some] for some in (names, like or []))
     return ours, theirs
 
 
@@ -212,7 +222,7 @@ def deploy(module: AnsibleModule) -> dict[str, t.Any]:
     for deployment, other, state in zip(deployments, others, after):
         deployment.check_capacity(state.replicas, other, params["capacity_ratio"])
     forgetful = [
-        deployment.name
+        f"{deployment.kind} {deployment.name}"
         for deployment, was, state in zip(deployments, before, after)
         if was.images != state.images and not deployment.keeps_history()
     ]
@@ -225,7 +235,7 @@ def deploy(module: AnsibleModule) -> dict[str, t.Any]:
 
 
 def no_history(name: str) -> str:
-    return f"Deployment {name} has revisionHistoryLimit 0: kubectl rollout undo will not find what it had before"
+    return f"{name} has revisionHistoryLimit 0: kubectl rollout undo will not find what it had before"
 
 
 def result(names: list[str], before: list[State], after: list[State]) -> dict[str, t.Any]:

@@ -54,11 +54,14 @@ class State:
 class Deployment:
     """One Deployment, changed by conditional patches."""
 
+    kind: t.ClassVar[str] = "Deployment"
+    plural: t.ClassVar[str] = "deployments"
+
     def __init__(self, client: Client, namespace: str, name: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self.name = name
         self._client, self._namespace, self._clock = client, namespace, clock
         self._all = f"/apis/apps/v1/namespaces/{namespace}"
-        self._path = f"{self._all}/deployments/{name}"
+        self._path = f"{self._all}/{self.plural}/{name}"
         self._seen: Json = {}
 
     def read(self) -> State:
@@ -71,7 +74,7 @@ class Deployment:
         unknown = sorted({*(wanted.images or {})} - {*now.images})
         if unknown:
             raise InvalidError(
-                f"Deployment {self.name} has no container {unknown[0]}", f"one of {', '.join(sorted(now.images))}"
+                f"{self.kind} {self.name} has no container {unknown[0]}", f"one of {', '.join(sorted(now.images))}"
             )
         replicas = now.replicas if wanted.replicas is None else wanted.replicas
         self._check_autoscaler(replicas)
@@ -120,7 +123,7 @@ class Deployment:
         if found == before:
             raise error
         raise ConflictError(
-            f"Deployment {self.name} has {found.as_result()}",
+            f"{self.kind} {self.name} has {found.as_result()}",
             f"{before.as_result()}, as it was read",
             "It has changed since it was read: see who changes it, a person or a controller",
         ) from error
@@ -139,7 +142,7 @@ class Deployment:
             mine, least = _requests(self._seen)[resource] * replicas, needed * theirs * Decimal(str(ratio))
             if mine < least:
                 raise NotReadyError(
-                    f"Deployment {self.name} would ask for {_amount(resource, mine)} in {replicas} pods, and "
+                    f"{self.kind} {self.name} would ask for {_amount(resource, mine)} in {replicas} pods, and "
                     f"{other.name} asks for {_amount(resource, needed * theirs)} in {theirs}",
                     f"at least {_amount(resource, least)}",
                     "Give its containers as much, or lower capacity_ratio",
@@ -147,25 +150,32 @@ class Deployment:
 
     def completes(self, within: float) -> bool:
         """Whether the rollout is complete, or becomes so within so many seconds."""
-        return self._watched().until(lambda items: any(map(is_complete, items)), within)
+        return self._watched().until(lambda items: any(map(self.is_complete, items)), within)
 
     def wait(self, timeout: float) -> None:
         """Until the rollout is complete. Raises ``not_ready`` at once where a pod cannot run, and ``timeout``."""
         deadline = self._clock.now() + timeout
         watched, before = self._watched(), ""
-        while not watched.until(lambda items: any(map(is_complete, items)), SLICE):
+        while not watched.until(lambda items: any(map(self.is_complete, items)), SLICE):
             before = self._look_for_trouble(watched.items, before)
             if self._clock.now() >= deadline:
                 waits = self._first(watched.items, waits_for)
                 raise TimeLimitError(
-                    f"after {timeout:g} s Deployment {self.name} has {progress(watched.items)}"
+                    f"after {timeout:g} s {self.kind} {self.name} has {progress(watched.items)}"
                     + (f"; {waits}" if waits else ""),
                     "all of them, and no other",
-                    f"See kubectl -n {self._namespace} describe deployment {self.name}",
+                    f"See kubectl -n {self._namespace} describe {self.kind.lower()} {self.name}",
                 )
 
+    def is_complete(self, item: Json) -> bool:
+        return is_complete(item)
+
+    def gave_up(self, item: Json) -> str | None:
+        """Why no waiting helps."""
+        return gave_up(item)
+
     def _watched(self) -> Watched:
-        path, mine = f"{self._all}/deployments", f"metadata.name={self.name}"
+        path, mine = f"{self._all}/{self.plural}", f"metadata.name={self.name}"
         return Watched(self._client, path, self._clock, fieldSelector=mine)
 
     def _look_for_trouble(self, items: t.Sequence[Json], before: str) -> str:
@@ -174,14 +184,14 @@ class Deployment:
         Returns why they cannot be made.
         """
         why_not_made = next(filter(None, map(refused, items)), "")
-        why = next(filter(None, map(gave_up, items)), None) or self._first(items, _lasting)
+        why = next(filter(None, map(self.gave_up, items)), None) or self._first(items, _lasting)
         if why_not_made and before:
             why = why or why_not_made
         if why:
             raise NotReadyError(
-                f"Deployment {self.name}: {why}",
+                f"{self.kind} {self.name}: {why}",
                 "pods that run",
-                f"See kubectl -n {self._namespace} describe deployment {self.name}",
+                f"See kubectl -n {self._namespace} describe {self.kind.lower()} {self.name}",
             )
         return why_not_made
 
@@ -212,11 +222,11 @@ class Deployment:
         found = self._client.get(f"/apis/autoscaling/v1/namespaces/{self._namespace}/horizontalpodautoscalers")["items"]
         for item in found:
             target, least, most = (item["spec"].get(key) for key in ("scaleTargetRef", "minReplicas", "maxReplicas"))
-            mine = target["kind"] == "Deployment" and target["name"] == self.name
+            mine = target["kind"] == self.kind and target["name"] == self.name
             if mine and replicas and not (least or 1) <= replicas <= most:
                 raise InvalidError(
-                    f"replicas is {replicas}, and HorizontalPodAutoscaler {name_of(item)} keeps Deployment {self.name} "
-                    f"between {least or 1} and {most}",
+                    f"replicas is {replicas}, and HorizontalPodAutoscaler {name_of(item)} keeps {self.kind} "
+                    f"{self.name} between {least or 1} and {most}",
                     "a number between them, or 0",
                 )
 

@@ -20,13 +20,13 @@ IN_PODS = ("PodScheduled", "Ready")
 def is_complete(item: Json) -> bool:
     status, replicas = item.get("status", {}), item["spec"].get("replicas", 1)
     kinds = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-    return _is_current(item) and all(status.get(kind, 0) == replicas for kind in kinds)
+    return is_current(item) and all(status.get(kind, 0) == replicas for kind in kinds)
 
 
 def gave_up(item: Json) -> str | None:
     """Why no waiting helps: its own words once its progress deadline is over, or that somebody has paused it."""
     late = _condition(item, "Progressing", "False") or {}
-    if _is_current(item) and late.get("reason") == "ProgressDeadlineExceeded":
+    if is_current(item) and late.get("reason") == "ProgressDeadlineExceeded":
         return str(late.get("message") or late["reason"])
     if item["spec"].get("paused") and not is_complete(item):
         return "it is paused, so that nothing is rolled out (kubectl rollout resume)"
@@ -36,7 +36,7 @@ def gave_up(item: Json) -> str | None:
 def refused(item: Json) -> str | None:
     """Why its pods are not even made, such as a quota that is used up or pod security."""
     failure = _condition(item, "ReplicaFailure", "True")
-    if not failure or not _is_current(item):
+    if not failure or not is_current(item):
         return None
     return f"{failure.get('reason', 'no reason')}: {failure.get('message', 'no message')}"
 
@@ -78,5 +78,6 @@ def _condition(item: Json, kind: str, status: str) -> Json | None:
     return next((each for each in found if each["status"] == status), None)
 
 
-def _is_current(item: Json) -> bool:
+def is_current(item: Json) -> bool:
+    """Whether its status speaks of what it is to be now."""
     return bool(item.get("status", {}).get("observedGeneration", 0) >= item["metadata"]["generation"])

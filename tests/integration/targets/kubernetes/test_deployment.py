@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -264,3 +266,56 @@ def test_what_differs_between_the_colours_is_listed_and_no_secret_is_told(shop: 
     assert places["containers.app.envFrom.0.secretRef.name"][1].startswith("content ")
     assert told["unread"] == ["ConfigMap nowhere"]
     assert "hunter2" not in str(told)
+
+
+# --- StatefulSets -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def stateful(shop: Any, name: str, **spec: Any) -> Iterator[dict[str, Any]]:
+    """Two pods of 1.0."""
+    manifest = deployment(shop.namespace, "green", "demo-app:1.0", replicas=2)
+    manifest["kind"], manifest["metadata"]["name"] = "StatefulSet", name
+    manifest["spec"]["selector"]["matchLabels"] = manifest["spec"]["template"]["metadata"]["labels"] = {"app": name}
+    manifest["spec"] = {**manifest["spec"], "serviceName": name, **spec}
+    shop.cluster.apply(manifest)
+    try:
+        yield manifest
+    finally:
+        shop.cluster.admin.delete(location(manifest))
+
+
+def test_a_stateful_set_is_rolled_out_and_waited_for(shop: Any) -> None:
+    wanted = {"kind": "StatefulSet", "deployments": ["rolling"], "images": {"app": "demo-app:1.1"}}
+    with stateful(shop, "rolling") as manifest:
+        done = deploy(shop, **wanted, replicas=3)
+        assert "failure" not in done, done["msg"]
+        status = shop.cluster.get(manifest)["status"]
+        assert (status["updatedReplicas"], status["readyReplicas"], status["replicas"]) == (3, 3, 3)
+        assert status["currentRevision"] == status["updateRevision"]
+        assert deploy(shop, **wanted)["changed"] is False
+        assert deploy(shop, **{**wanted, "images": None}, replicas=0)["changed"]
+        assert shop.cluster.get(manifest)["status"].get("replicas", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        ({"type": "OnDelete"}, "its updateStrategy is OnDelete"),
+        ({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}, "keeps 1 pods of the old revision (partition)"),
+    ],
+)
+def test_a_stateful_set_that_keeps_old_pods_is_told(shop: Any, strategy: dict[str, Any], said: str) -> None:
+    wanted = {"kind": "StatefulSet", "deployments": [strategy["type"].lower()]}
+    with stateful(shop, strategy["type"].lower(), updateStrategy=strategy):
+        first = deploy(shop, **wanted)
+        assert "failure" not in first, first["msg"]
+        told = deploy(shop, **wanted, images={"app": "demo-app:1.1"})
+    assert (told["failure"]["code"], said in told["msg"]) == ("not_ready", True), told["msg"]
+
+
+def test_a_stateful_set_that_crashes_ends_the_wait(shop: Any) -> None:
+    wanted = {"kind": "StatefulSet", "deployments": ["crashing"], "images": {"app": "demo-app:crash"}}
+    with stateful(shop, "crashing"):
+        told = deploy(shop, **wanted)
+    assert (told["failure"]["code"], "StatefulSet crashing: pod crashing-1" in told["msg"]) == ("not_ready", True), told
