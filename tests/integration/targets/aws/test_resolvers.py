@@ -107,7 +107,7 @@ def test_an_answer_that_is_no_ones_and_a_resolver_that_gives_none_are_said(zone:
     authority.put("odd", 1, "A", "192.0.2.77")
     (closed,) = free_ports(1)
     for address, said in (
-        (authority.address, f"{authority.address} gives odd.example.com. A 192.0.2.77, which is neither colour's"),
+        (authority.address, f"{authority.address} gives odd.example.com. A 192.0.2.77, which is of neither colour"),
         (f"127.0.0.1:{closed}", f"127.0.0.1:{closed} cannot be asked: no answer within 2 s, 2 times"),
     ):
         told = drained(route(zone, "odd", address))
