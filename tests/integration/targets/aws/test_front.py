@@ -54,10 +54,10 @@ class Shop(Scene):
         }
         return {colour: found[group] for colour, group in self.groups.items()}
 
-    def traffic(self, paths: tuple[str, ...] = ("/",), **options: Any) -> dict[str, Any]:
+    def traffic(self, paths: tuple[str, ...] = ("/",), duration: float = 5, **options: Any) -> dict[str, Any]:
         keys = {"region": REGION, "access_key": "AKIDTEST", "secret_key": SECRET, "endpoint_url": self.aws.url}
         alb = {**keys, "listener_arn": self.arn, "target_groups": {c: f"shop-{c}" for c in COLOURS}}
-        watch = {**WATCH, "front": {"endpoints": [f"{self.url}{path}" for path in paths]}}
+        watch = {**WATCH, "duration": duration, "front": {"endpoints": [f"{self.url}{path}" for path in paths]}}
         routes = [{"name": "shop", "provider": "alb", "alb": alb}]
         return run_module("traffic", **{"routes": routes, "watch": watch, **options})
 
@@ -75,7 +75,7 @@ def shop(aws: Aws, tmp_path: Path) -> Iterator[Shop]:
 def test_a_colour_that_answers_500_behind_a_healthy_health_check_goes_home(shop: Shop, split: dict[str, int]) -> None:
     shop.start(green=1.0)
     with live_load(shop.url, shop.directory, *FEW) as seen:
-        told = shop.traffic(split=split)
+        told = shop.traffic(split=split, duration=60)  # it ends as soon as it knows
         assert (told["failure"]["code"], shop.weights()) == ("threshold_exceeded", {"blue": 100, "green": 0})
     head, _records = seen
     assert "requests of ours at the front door failed" in told["msg"], told["msg"]

@@ -144,7 +144,7 @@ class Example:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
 
     def load(self) -> contextlib.AbstractContextManager[list[Any]]:

@@ -144,7 +144,7 @@ def test_a_selector_that_is_put_back_during_the_watch_ends_the_release_and_fails
         return False
 
     def put_back() -> None:
-        wait_until(is_watched, 250, "the watch begins")
+        wait_until(is_watched, 900, "the watch begins")
         example.cluster.admin.patch(location(service), {"spec": mine})
         settled.append(time.time() + SETTLES)
 
