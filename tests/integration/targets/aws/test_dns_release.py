@@ -66,7 +66,7 @@ class Site:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
 
     def inventory(self) -> dict[str, Any]:

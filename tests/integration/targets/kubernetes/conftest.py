@@ -199,7 +199,7 @@ class Example:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
 
     def start(self, playbook: str, **variables: Any) -> subprocess.Popen[str]:
