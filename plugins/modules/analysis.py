@@ -175,7 +175,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._analysis.counters import watcher
-from ..module_utils._analysis.options import WATCH_SPEC
+from ..module_utils._analysis.options import WATCH_SPEC, secrets_of
 from ..module_utils._errors import ThresholdError
 from ..module_utils._module import run_module
 from ..module_utils._traffic.registry import ROUTES_SPEC, build_routes
@@ -190,6 +190,7 @@ ARGUMENT_SPEC = {
 
 def analyse(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
+    module.no_log_values.update(secrets_of(params))
     colours, routes = build_routes(params)
     colour = known(colours, params["colour"])
     result = watcher(routes, params)(colour, {}).as_result()

@@ -382,7 +382,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._analysis.options import WATCH_SPEC
+from ..module_utils._analysis.options import WATCH_SPEC, secrets_of
 from ..module_utils._errors import InvalidError
 from ..module_utils._module import run_module
 from ..module_utils._traffic.fence import Fence
@@ -485,6 +485,7 @@ def watch_of(routes: t.Sequence[Route], watch: t.Mapping[str, t.Any], shares: bo
 
 def traffic(module: AnsibleModule) -> dict[str, t.Any]:
     params, watch = module.params, module.params["watch"]
+    module.no_log_values.update(secrets_of(watch))
     colours, routes = build_routes(params)
     back_to = Split.only(colours, watch["back_to"]) if watch and watch["back_to"] else None
     watchdog = watchdog_of(params, routes, back_to)

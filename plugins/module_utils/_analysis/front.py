@@ -82,6 +82,8 @@ class Front:
     def told(self) -> str:
         """What was seen, in words for a report."""
         seen = f"{self.errors} of {self.requests} requests of ours at the front door failed"
+        if not self.requests:
+            seen = "nothing was asked at the front door"
         already = [f"{fault} before" for fault in self.left_out.values()]
         return f"{seen}; not asked: {', '.join(already)}" if already else seen
 

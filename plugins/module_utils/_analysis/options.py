@@ -26,3 +26,12 @@ WATCH_SPEC: dict[str, t.Any] = {
     },
 }
 """The argument spec of a watch, of which the module analysis is one and traffic may have one."""
+
+
+def secrets_of(watch: t.Mapping[str, t.Any] | None) -> set[str]:
+    """What must not be repeated of the URLs of the front door, which are refused where they hold credentials."""
+    if not watch or not watch["front"]:
+        return set()
+    from .._health.probe import credentials  # noqa: PLC0415 -- compiled only where a front door is given
+
+    return credentials(watch["front"]["endpoints"])

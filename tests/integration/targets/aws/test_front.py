@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,3 +121,15 @@ def test_a_listener_that_is_put_back_while_it_is_watched_is_told_and_fails_no_re
     (route,) = told["routes"]
     assert route["after"] == {"blue": 100, "green": 0}
     assert (seen[0]["failed"], seen[0]["release_errors"]) == (0, 0)
+
+
+@pytest.mark.parametrize("module", ["traffic", "analysis"])
+def test_credentials_in_a_url_of_the_front_door_are_refused_and_not_repeated(shop: Shop, module: str) -> None:
+    keys = {"region": REGION, "access_key": "AKIDTEST", "secret_key": SECRET, "endpoint_url": shop.aws.url}
+    alb = {**keys, "listener_arn": shop.arn, "target_groups": {c: f"shop-{c}" for c in COLOURS}}
+    front = {"endpoints": ["http://someone:not-for-logs@shop.example/"]}
+    watch = {"duration": 1, "front": front}
+    asked = {"to": "green", "watch": watch} if module == "traffic" else {"colour": "blue", **watch}
+    told = run_module(module, routes=[{"name": "shop", "provider": "alb", "alb": alb}], **asked)
+    assert told["failure"]["code"] == "invalid", told["msg"]
+    assert "not-for-logs" not in json.dumps(told)
